@@ -1,0 +1,234 @@
+"""The words of stsd: jobs, triggers, outcomes and policies as frozen values.
+
+Nothing here reads a clock, a file or the environment. An instant of a schedule is an `int`,
+seconds since the Unix epoch in UTC; a reading of the clock is a `float` of the same scale.
+Durations are seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+
+
+class TriggerKind(StrEnum):
+    """What made a job due."""
+
+    CRON = "cron"
+    EVERY = "every"
+    AT = "at"
+    ON_START = "on_start"
+    AFTER = "after"
+    MANUAL = "manual"
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    SPAWN_FAILED = "spawn_failed"
+
+
+class SkipReason(StrEnum):
+    """Why a due occurrence was not run on purpose."""
+
+    OVERLAP = "overlap"
+    PAUSED = "paused"
+    CONDITION = "condition"
+    SUPERSEDED = "superseded"
+
+
+class MissReason(StrEnum):
+    """Why occurrences fell due unseen: stsd was not running (or was stopping), or the machine
+    slept, the process was stopped or the clock was set forward."""
+
+    DOWN = "down"
+    SLEPT = "slept"
+
+
+class Overlap(StrEnum):
+    """What happens when a job is due while a run of it has not ended."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    ALLOW = "allow"
+    REPLACE = "replace"
+
+
+class Backoff(StrEnum):
+    """How the delay grows from attempt to attempt."""
+
+    CONSTANT = "constant"
+    LINEAR = "linear"
+    EXPONENTIAL = "exponential"
+
+
+class Gap(StrEnum):
+    """What a fixed-time job does when its time is skipped: fire after the gap, or not at all."""
+
+    AFTER = "after"
+    SKIP = "skip"
+
+
+class Fold(StrEnum):
+    """What a fixed-time job does when its time is repeated: fire at the first pass, or at both."""
+
+    FIRST = "first"
+    BOTH = "both"
+
+
+@dataclass(frozen=True, slots=True)
+class ShellTask:
+    """A string for the shell: `SHELL -c COMMAND`."""
+
+    command: str
+    shell: str = "/bin/sh"
+
+
+@dataclass(frozen=True, slots=True)
+class ArgvTask:
+    """A program and its arguments, without a shell."""
+
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PythonTask:
+    """A Python entry point `package.module:callable`.
+
+    `args` and `kwargs` are JSON texts (an array, an object), so that the value is hashable and
+    goes to any interpreter. An empty `interpreter` means the one that stsd itself runs on.
+    """
+
+    target: str
+    args: str = "[]"
+    kwargs: str = "{}"
+    path: tuple[str, ...] = ()
+    interpreter: str = ""
+
+
+Task = ShellTask | ArgvTask | PythonTask
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """The schedule of a job as written, in plain values; what it means is told by `stsd.triggers`.
+
+    `every` is in whole seconds on a grid through `anchor` (an instant); `splay` in whole seconds;
+    `start` and `end` are the first and the last day on which the job may fire, in `timezone`, an
+    IANA name; `skip_holidays` names a country, as in `DE` or `DE-BY`.
+    """
+
+    cron: tuple[str, ...] = ()
+    every: int | None = None
+    at: tuple[str, ...] = ()
+    on_start: bool = False
+    timezone: str = "UTC"
+    anchor: int = 0
+    splay: int = 0
+    start: date | None = None
+    end: date | None = None
+    skip_dates: tuple[date, ...] = ()
+    skip_holidays: str = ""
+    gap: Gap = Gap.AFTER
+    fold: Fold = Fold.FIRST
+
+
+RETRIED_BY_DEFAULT = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.SPAWN_FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When a failed attempt is followed by another one; all durations in seconds.
+
+    `max` counts the retries, not the attempts; `jitter` is the share of the delay by which it may
+    vary in either direction (0 to 1); `within` gives up that long after the scheduled instant.
+    """
+
+    max: int = 0
+    delay: float = 10.0
+    backoff: Backoff = Backoff.CONSTANT
+    max_delay: float = 3600.0
+    jitter: float = 0.0
+    on: frozenset[Outcome] = RETRIED_BY_DEFAULT
+    within: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One `[jobs.NAME]` table, complete with its defaults; equal jobs are the same job to a reload.
+
+    `cwd` is absolute. `env` holds what the jobfile adds to the child's environment. `timeout` and
+    `stop_grace` are in seconds; no `timeout` lets a run go on for ever. A higher `priority`
+    goes first.
+    """
+
+    name: str
+    task: Task
+    when: When = When()
+    description: str = ""
+    cwd: str = "/"
+    env: tuple[tuple[str, str], ...] = ()
+    umask: int = 0o022
+    timeout: float | None = None
+    stop_signal: str = "TERM"
+    stop_grace: float = 10.0
+    retry: Retry = Retry()
+    overlap: Overlap = Overlap.SKIP
+    priority: int = 0
+    success_codes: frozenset[int] = frozenset({0})
+    enabled: bool = True
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The `[daemon]` table. `log_dir` and `state_dir` are None where the jobfile leaves them to
+    the environment; `timezone` is an IANA name; `stop_timeout` is in seconds."""
+
+    timezone: str = "UTC"
+    log_dir: Path | None = None
+    state_dir: Path | None = None
+    max_running: int = 16
+    stop_timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Jobfile:
+    """A valid jobfile and whatever it includes: `files` are the absolute paths that were read, the
+    named one first; `jobs` are in the order of the files; `warnings` are for the user to read."""
+
+    path: Path
+    settings: Settings = Settings()
+    jobs: dict[str, Job] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The execution of one occurrence, or of one trigger by hand.
+
+    `id` is the same for the same occurrence on every machine; `job` is the definition that was in
+    force when the run fell due, and stays so through a reload.
+    """
+
+    id: str
+    job: Job
+    scheduled: int
+    trigger: TriggerKind
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Both clocks read at one moment, in seconds: `wall` since the epoch (UTC), `mono` of
+    CLOCK_MONOTONIC, which stands still while the machine sleeps."""
+
+    wall: float
+    mono: float
