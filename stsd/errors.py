@@ -7,7 +7,7 @@ is for faults of ours only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class StsdError(Exception):
@@ -15,7 +15,12 @@ class StsdError(Exception):
 
 
 class UnitError(StsdError, ValueError):
-    """A duration, size or instant that cannot be read."""
+    """A duration, size or instant that cannot be read; `remedy` is what would be right."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(f"{message} ({remedy})" if remedy else message)
+        self.message = message
+        self.remedy = remedy
 
 
 class ScheduleError(StsdError, ValueError):
@@ -38,7 +43,8 @@ class Problem:
     """One fault of a jobfile: `FILE:LINE:COL: WHERE: message (remedy)`.
 
     `line` and `column` are 1-based; 0 where the fault is the whole file's. `where` is the dotted
-    key, empty for a fault of the file.
+    key, empty for a fault of the file. `source` is the text of that line, for a caret beneath it;
+    empty where the line is too long to be shown.
     """
 
     file: str
@@ -47,6 +53,7 @@ class Problem:
     where: str
     message: str
     remedy: str = ""
+    source: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
@@ -56,12 +63,23 @@ class Problem:
 
 
 class JobfileError(StsdError):
-    """Everything that is wrong with a jobfile, in the order of its lines; nothing of it applies."""
+    """What is wrong with a jobfile, in the order of its lines; nothing of it applies.
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
+    `more` counts the problems beyond those that are kept.
+    """
+
+    def __init__(self, problems: Sequence[Problem], more: int = 0) -> None:
+        lines = [str(problem) for problem in problems]
+        if more:
+            lines.append(f"and {more} more")
+        super().__init__("\n".join(lines))
         self.problems = tuple(problems)
+        self.more = more
 
 
 class SpawnError(StsdError):
     """A child that could not be started; the text says why, in words for the job's owner."""
+
+
+class UsageError(StsdError):
+    """A command line that asks for something impossible; exit code 2."""

@@ -5,9 +5,8 @@ The parsers accept exactly what they document and raise `UnitError` with what wo
 
 from __future__ import annotations
 
-import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 
 from stsd.errors import UnitError
 
@@ -30,11 +29,11 @@ def parse_duration(value: object) -> float:
     Raises UnitError unless it is finite, positive and at most a hundred years.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise UnitError(f"a duration cannot be {_shown(value)}; {_DURATION_REMEDY}")
+        raise UnitError(f"a duration cannot be {shown(value)}", _DURATION_REMEDY)
     if isinstance(value, str):
         match = _DURATION.fullmatch(value.strip()) if len(value) <= 64 else None
         if match is None or not any(match.groups()):
-            raise UnitError(f"{_shown(value)} is not a duration; {_DURATION_REMEDY}")
+            raise UnitError(f"{shown(value)} is not a duration", _DURATION_REMEDY)
         seconds = sum(
             float(number) * factor
             for number, factor in zip(match.groups(), _SECONDS.values(), strict=True)
@@ -42,9 +41,9 @@ def parse_duration(value: object) -> float:
         )
     else:
         seconds = value
-    if not math.isfinite(seconds) or not 0 < seconds <= LONGEST_SECONDS:
+    if not 0 < seconds <= LONGEST_SECONDS:  # nan is neither
         raise UnitError(
-            f"a duration of {_shown(value)} is not between 0 and 100 years; {_DURATION_REMEDY}"
+            f"a duration of {shown(value)} is not between 0 and 100 years", _DURATION_REMEDY
         )
     return float(seconds)
 
@@ -55,16 +54,16 @@ def parse_size(value: object) -> int:
     Raises UnitError unless it is positive and at most 2**60.
     """
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise UnitError(f"a size cannot be {_shown(value)}; {_SIZE_REMEDY}")
+        raise UnitError(f"a size cannot be {shown(value)}", _SIZE_REMEDY)
     if isinstance(value, str):
         match = _SIZE.fullmatch(value.strip()) if len(value) <= 64 else None
         if match is None:
-            raise UnitError(f"{_shown(value)} is not a size; {_SIZE_REMEDY}")
+            raise UnitError(f"{shown(value)} is not a size", _SIZE_REMEDY)
         size = int(float(match[1]) * _BYTES[match[2]])
     else:
         size = value
     if not 0 < size <= 1 << 60:
-        raise UnitError(f"a size of {_shown(value)} is out of range; {_SIZE_REMEDY}")
+        raise UnitError(f"a size of {shown(value)} is out of range", _SIZE_REMEDY)
     return size
 
 
@@ -105,10 +104,35 @@ def compact(instant: int) -> str:
     return f"{datetime.fromtimestamp(instant, UTC):%Y%m%dT%H%M%SZ}"
 
 
-def _shown(value: object) -> str:
-    """A user's value as it is quoted in an error, cut to a readable length."""
-    try:
-        text = repr(value)
-    except ValueError:  # an int of more digits than CPython converts to text
-        return "a number of thousands of digits"
+def shown(value: object) -> str:
+    """A jobfile's value as it is quoted in an error: as TOML would have it, control characters
+    escaped, cut to a readable length; of tables and arrays only the kind."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return _cut(f'"{escaped(value[:80])}"')
+        case int() if abs(value) >> 200:
+            return "a number of more than sixty digits"
+        case dict():
+            return "a table"
+        case list():
+            return "an array"
+        case date() | time():
+            return value.isoformat()
+        case _:
+            return _cut(repr(value))
+
+
+def escaped(text: str) -> str:
+    """The text with whatever a terminal would not print as it stands written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
