@@ -1,0 +1,146 @@
+"""Writes the tables of docs/jobfile.md from the table of keys, when it is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stsd.key import Group, Key
+from stsd.keys import DAEMON_KEYS, JOB_KEYS
+from stsd.kinds import (
+    Day,
+    Environment,
+    FilePath,
+    Instant,
+    JsonData,
+    SignalName,
+    Umask,
+    Zone,
+)
+from stsd.values import (
+    Choice,
+    Duration,
+    Either,
+    Field,
+    Flag,
+    Kind,
+    ListOf,
+    Number,
+    SetOf,
+    Size,
+    Table,
+    TableOf,
+    Text,
+    Whole,
+)
+
+PAGE = Path(__file__).with_name("jobfile.md")
+START, END = "<!-- keys: written by jobfile_reference.py -->\n", "<!-- end of keys -->\n"
+
+
+def kind_in_words(kind: Kind) -> str:
+    """What a key may hold, for a reader."""
+    match kind:
+        case ListOf(item=item, alone=True):
+            return f"{kind_in_words(item)}, or an array of such"
+        case ListOf(item=item) | SetOf(item=item):
+            return f"array of: {kind_in_words(item)}"
+        case Either(text=text, other=other):
+            return f"{kind_in_words(text)}, or {kind_in_words(other)}"
+        case Table(fields=fields):
+            return "table with " + ", ".join(f"`{field.name}`" for field in fields)
+        case TableOf(kind=inner):
+            return f"table of names, each with {kind_in_words(inner)}"
+        case _:
+            return _plain_in_words(kind)
+
+
+def _plain_in_words(kind: Kind) -> str:
+    match kind:
+        case Text(form=form):
+            return form
+        case Whole(low=low, high=high):
+            return f"whole number, {low} to {high}"
+        case Number(low=low, high=high):
+            return f"number, {low:g} to {high:g}"
+        case Duration(whole=True):
+            return "duration in whole seconds"
+        case Choice(words=words):
+            return ", ".join(f'`"{word}"`' for word in words)
+        case JsonData(table=True):
+            return "table of JSON values"
+        case _:
+            return _SPECIAL[type(kind)]
+
+
+_SPECIAL: dict[type, str] = {
+    Day: "date",
+    Environment: "table of strings",
+    FilePath: "path",
+    Instant: "date and time with offset",
+    JsonData: "array of JSON values",
+    Flag: "`true` or `false`",
+    Duration: "duration",
+    Size: "size",
+    SignalName: "name of a signal",
+    Umask: "octal digits in quotes",
+    Zone: "time zone",
+}
+
+
+def reference() -> str:
+    """The sections of the page, one for each group of keys."""
+    sections = []
+    keys = [*DAEMON_KEYS.values(), *JOB_KEYS.values()]
+    for group in Group:
+        here = [key for key in keys if key.group is group]
+        sections.append(f"## {group}\n\n{_table([key for key in here if key.instead is None])}")
+        sections += [_fields(key) for key in here if key.instead is None]
+        coming = [f"`{key.name}` ({key.instead})" for key in here if key.instead is not None]
+        if coming:
+            sections.append(f"Not supported yet, and refused: {'; '.join(coming)}.\n")
+    return "\n".join(section for section in sections if section)
+
+
+def _table(keys: list[Key]) -> str:
+    if not keys:
+        return ""
+    rows = [
+        f"| `{key.name}` | {key.says} | {_cell(kind_in_words(key.kind))} | {_cell(_default(key))} "
+        f"| `{_cell(f'{key.name} = {key.example}')}` |"
+        for key in keys
+    ]
+    head = "| key | meaning | value | default | example |\n| --- | --- | --- | --- | --- |\n"
+    return head + "\n".join(rows) + "\n"
+
+
+def _fields(key: Key) -> str:
+    """What the keys of an inline table mean."""
+    if not isinstance(key.kind, Table):
+        return ""
+    lines = [
+        f"- `{key.name}.{field.name}`: {field.says} ({kind_in_words(field.kind)})"
+        f"{f'; default: {_default(field)}' if field.default else ''}"
+        for field in key.kind.fields
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _default(key: Key | Field) -> str:
+    if not key.default:
+        return ""
+    return key.default.strip("()") if key.default.startswith("(") else f"`{key.default}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def page() -> str:
+    """The page with its tables as they should be."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
+    _, _, after = rest.partition(END)
+    return f"{before}{START}\n{reference()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,94 @@
+"""What a valid jobfile will do that its author may not expect: times that a change of the clocks
+moves, drops or doubles, and schedules that work against themselves.
+
+It is told the time, and only warns; nothing here makes a jobfile invalid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from stsd.forecast import ClockChange, Effect, clock_changes
+from stsd.model import Job, Jobfile, Overlap
+from stsd.triggers import Schedule, schedule_for
+from stsd.units import format_duration
+
+TWO_YEARS = 2 * 366 * 86400
+_LOOKED_AT = 20
+_REMEDIES = {
+    Effect.MOVED: 'dst = { gap = "skip" } leaves it out',
+    Effect.DROPPED: "choose times that the clock does not skip",
+    Effect.DOUBLED: "choose times that the clock does not repeat",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What is to be said of a key of a job."""
+
+    job: str
+    key: str
+    message: str
+    remedy: str
+
+
+class Outlook:
+    """The look ahead from one instant; jobs that share a schedule share its cost."""
+
+    def __init__(self, now: int) -> None:
+        self._now = now
+        self._changes: dict[Schedule, list[ClockChange]] = {}
+        self._gaps: dict[Schedule, int | None] = {}
+
+    def of(self, jobfile: Jobfile) -> Iterator[Warned]:
+        """What there is to warn of, in the order of the jobs; of jobs that are enabled."""
+        for job in jobfile.jobs.values():
+            if job.enabled and (job.when.cron or job.when.at or job.when.every):
+                schedule = schedule_for(job.when, job.name)
+                if schedule.next_after(self._now) is None:
+                    yield _over(job)
+                    continue
+                yield from self._clock_changes(job, schedule)
+                yield from self._pile_up(job, schedule)
+
+    def _clock_changes(self, job: Job, schedule: Schedule) -> Iterator[Warned]:
+        """The changes of the next two years, one warning for each effect."""
+        if schedule not in self._changes:
+            until = self._now + TWO_YEARS
+            self._changes[schedule] = clock_changes(schedule, job.name, self._now, until)
+        key = "cron" if job.when.cron else "at"
+        for effect in Effect:
+            changes = [each for each in self._changes[schedule] if each.effect is effect]
+            if changes:
+                days = list(dict.fromkeys(f"{each.asked:%Y-%m-%d}" for each in changes))
+                later = f"; likewise on {', '.join(days[1:])}" if days[1:] else ""
+                yield Warned(job.name, key, f"{changes[0]}{later}", _REMEDIES[effect])
+
+    def _pile_up(self, job: Job, schedule: Schedule) -> Iterator[Warned]:
+        """A queue that grows while each run takes as long as it may."""
+        if job.overlap is not Overlap.QUEUE or job.timeout is None:
+            return
+        if schedule not in self._gaps:
+            self._gaps[schedule] = _shortest_gap(schedule, self._now)
+        gap = self._gaps[schedule]
+        if gap is not None and gap < job.timeout:
+            often, long = format_duration(gap), format_duration(job.timeout)
+            message = f'runs pile up: due after {often}, each may take {long}, overlap is "queue"'
+            yield Warned(job.name, "timeout", message, 'a shorter timeout, or overlap = "skip"')
+
+
+def _shortest_gap(schedule: Schedule, now: int) -> int | None:
+    """The least time between two of the coming occurrences, in seconds."""
+    instants: list[int] = []
+    due = schedule.next_after(now)
+    while due is not None and len(instants) < _LOOKED_AT:
+        instants.append(due.at)
+        due = schedule.next_after(due.at)
+    return min((later - earlier for earlier, later in pairwise(instants)), default=None)
+
+
+def _over(job: Job) -> Warned:
+    key = "end" if job.when.end else "cron" if job.when.cron else "at"
+    return Warned(job.name, key, "all its times have passed: it never runs again", "take it out")

@@ -1,0 +1,183 @@
+"""The keys of a job, second part of the table of keys: policies, and what is reported."""
+
+from __future__ import annotations
+
+from stsd.key import SOON, Group, Key
+from stsd.kinds import SignalName
+from stsd.model import Overlap
+from stsd.shapes import NAME_PATTERN, NOTIFY, OUTPUT, RETRY, CatchUp, Delivery, LogFailure
+from stsd.values import Choice, Duration, ListOf, SetOf, Size, Text, Whole
+
+POLICIES = (
+    Key(
+        Group.POLICY,
+        "timeout",
+        Duration(),
+        "An attempt that takes longer is stopped.",
+        '"1h"',
+        "(none)",
+    ),
+    Key(
+        Group.POLICY,
+        "stop_signal",
+        SignalName(),
+        "The signal that asks it to stop.",
+        '"INT"',
+        '"TERM"',
+    ),
+    Key(
+        Group.POLICY,
+        "stop_grace",
+        Duration(),
+        "How long it may take to stop before it is killed.",
+        '"30s"',
+        '"10s"',
+    ),
+    Key(
+        Group.POLICY,
+        "retry",
+        RETRY,
+        "Whether and when a failed attempt is followed by another one.",
+        '{ max = 3, delay = "10s", backoff = "exponential", max_delay = "10m", jitter = 0.1 }',
+        "{ max = 0 }",
+    ),
+    Key(
+        Group.POLICY,
+        "overlap",
+        Choice(tuple(Overlap)),
+        "What happens when it is due while a run of it has not ended.",
+        '"queue"',
+        '"skip"',
+    ),
+    Key(
+        Group.POLICY,
+        "priority",
+        Whole(-1000, 1000),
+        "Who goes first when there is no room for all that is due; higher before lower.",
+        "10",
+        "0",
+    ),
+    Key(
+        Group.POLICY,
+        "success_codes",
+        SetOf(Whole(0, 255)),
+        "The exit codes that are a success.",
+        "[0, 3]",
+        "[0]",
+    ),
+    Key(
+        Group.POLICY,
+        "max_running",
+        Whole(1, 10_000),
+        "How many runs of it there may be at once.",
+        "2",
+        instead='use `overlap = "queue"` for one at a time',
+    ),
+    Key(
+        Group.POLICY,
+        "pools",
+        ListOf(Text("a pool's name", NAME_PATTERN)),
+        "Named slots it shares with other jobs.",
+        '["db"]',
+        instead="use flock in the `command`",
+    ),
+    Key(
+        Group.POLICY,
+        "catch_up",
+        Choice(tuple(CatchUp)),
+        "Which of the occurrences that were missed are run afterwards.",
+        '"all"',
+        instead=SOON,
+    ),
+    Key(
+        Group.POLICY,
+        "catch_up_window",
+        Duration(),
+        "How old a missed occurrence may be to be run.",
+        '"6h"',
+        instead=SOON,
+    ),
+    Key(
+        Group.POLICY,
+        "catch_up_limit",
+        Whole(1, 100_000),
+        'How many of them are run with catch_up = "all".',
+        "10",
+        instead=SOON,
+    ),
+    Key(
+        Group.POLICY,
+        "delivery",
+        Choice(tuple(Delivery)),
+        "Whether a crash may rather lose an occurrence or repeat it.",
+        '"at_least_once"',
+        instead=SOON,
+    ),
+    Key(
+        Group.POLICY,
+        "on_log_failure",
+        Choice(tuple(LogFailure)),
+        "Whether it runs while the history cannot be written.",
+        '"run"',
+        instead=SOON,
+    ),
+)
+
+REPORTS = (
+    Key(
+        Group.REPORT,
+        "output",
+        OUTPUT,
+        "What is kept of what it prints.",
+        '{ max_size = "10M", keep = "30d" }',
+        instead=SOON,
+    ),
+    Key(
+        Group.REPORT,
+        "notify",
+        NOTIFY,
+        "Who is told of what.",
+        '{ on = ["failed", "recovered"], to = ["mailto://ops@example.com"] }',
+        instead="use `command || mail …`",
+    ),
+    Key(
+        Group.REPORT,
+        "ping",
+        Text("a URL"),
+        "An address that is told of start, success and failure.",
+        '"https://hc.example.com/4f2a"',
+        instead="use curl in the `command`",
+    ),
+    Key(
+        Group.REPORT,
+        "deadline",
+        Text("a time of day"),
+        "The time of day by which it must have succeeded.",
+        '"06:00"',
+        instead=SOON,
+    ),
+    Key(
+        Group.REPORT,
+        "max_age",
+        Duration(),
+        "How long ago its last success may be.",
+        '"26h"',
+        instead=SOON,
+    ),
+    Key(
+        Group.REPORT,
+        "slow",
+        Duration(),
+        "A run that takes longer is told of.",
+        '"20m"',
+        instead=SOON,
+    ),
+    Key(
+        Group.REPORT,
+        "min_output",
+        Size(),
+        "A run that prints less is told of.",
+        '"1K"',
+        instead=SOON,
+    ),
+)

@@ -1,0 +1,60 @@
+"""What a valid jobfile will do that its author may not expect."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from stsd.model import Job, Jobfile, Overlap, ShellTask, When
+from stsd.outlook import Outlook
+
+NOW = int(datetime(2026, 11, 21, tzinfo=UTC).timestamp())
+
+
+def warned(*jobs: Job) -> list[tuple[str, str, str]]:
+    """Job, key and message of each warning."""
+    jobfile = Jobfile(Path("/jobs.toml"), jobs={job.name: job for job in jobs})
+    return [(each.job, each.key, each.message) for each in Outlook(NOW).of(jobfile)]
+
+
+def job(when: When, name: str = "a", overlap: Overlap = Overlap.SKIP, enabled: bool = True) -> Job:
+    return Job(name, ShellTask("x"), when, overlap=overlap, timeout=3600.0, enabled=enabled)
+
+
+def test_a_time_that_the_clock_skips_is_told_with_its_dates_and_both_times() -> None:
+    ((name, key, message),) = warned(job(When(cron=("30 2 * * *",), timezone="Europe/Berlin")))
+    assert (name, key) == ("a", "cron")
+    assert "2027-03-28 02:30" in message
+    assert "03:00:00+02:00" in message
+    assert "likewise on 2028-03-26" in message
+
+
+def test_each_job_of_a_shared_schedule_is_told() -> None:
+    when = When(at=("02:30",), timezone="Europe/Berlin")
+    assert [told[:2] for told in warned(job(when, "a"), job(when, "b"))] == [
+        ("a", "at"),
+        ("b", "at"),
+    ]
+
+
+def test_what_no_change_touches_is_not_told() -> None:
+    assert warned(job(When(cron=("30 12 * * *",), timezone="Europe/Berlin"))) == []
+
+
+def test_a_queue_that_grows_is_told() -> None:
+    when = When(every=600)
+    ((_, key, message),) = warned(job(when, overlap=Overlap.QUEUE))
+    assert key == "timeout"
+    assert "due after 10m, each may take 1h" in message
+    assert warned(job(when)) == []
+    assert warned(job(When(every=7200), overlap=Overlap.QUEUE)) == []
+
+
+def test_a_schedule_whose_times_have_passed_is_told() -> None:
+    over = When(cron=("@daily",), end=date(2020, 1, 1))
+    once = When(at=("2020-01-01 12:00",))
+    assert [told[:2] for told in warned(job(over), job(once, "b"))] == [("a", "end"), ("b", "at")]
+
+
+def test_a_job_that_is_not_enabled_is_not_told() -> None:
+    assert warned(job(When(at=("2020-01-01 12:00",)), enabled=False)) == []
