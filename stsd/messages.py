@@ -1,0 +1,124 @@
+"""The vocabulary between the core and its shell: events go in, actions come out.
+
+Values only. The shell performs the actions of one step in their order, before the next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from stsd.model import Jobfile, Run
+from stsd.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The daemon is up; comes first, and once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed, nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The child of an attempt exists."""
+
+    run_id: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """The child of an attempt could not be made; `error` is for the job's owner."""
+
+    run_id: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The child of an attempt has ended: by itself with `exit_code`, or by `signal` (its name).
+
+    `cpu_s` and `max_rss_bytes` are of the child and its own children; `output` is relative to the
+    log folder.
+    """
+
+    run_id: str
+    exit_code: int | None
+    signal: str | None
+    cpu_s: float
+    max_rss_bytes: int | None
+    output: str
+    output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Another jobfile is in force, as a whole."""
+
+    jobfile: Jobfile
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A job is started by hand. Raises KeyError in the core when there is no such job."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """A run is called off by hand, in whatever phase it is. Unknown runs have ended already."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """stsd is asked to end; asked a second time it no longer waits, a third time it kills."""
+
+
+Event = Begin | Tick | Spawned | SpawnFailed | Exited | Reload | Trigger | Cancel | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start a child; the answer is a Spawned or a SpawnFailed."""
+
+    run: Run
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a signal (its name without SIG) to a run's whole process group."""
+
+    run_id: str
+    signal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Append a record to the history."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Tell the log. `level` is `debug`, `info`, `warning` or `error`."""
+
+    level: str
+    event: str
+    fields: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Nothing is left to be done: end the process."""
+
+
+Action = Spawn | Send | Write | Say | Quit

@@ -1,0 +1,439 @@
+"""The core's decisions, driven through a simulated world."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from stsd.dispatch import WAITING_LIMIT
+from stsd.messages import Cancel, Reload, Stop, Trigger
+from stsd.model import (
+    Job,
+    MissReason,
+    Outcome,
+    Overlap,
+    Retry,
+    Run,
+    ShellTask,
+    SkipReason,
+    TriggerKind,
+    When,
+)
+from tests.simulation.world import START, Fate, World, jobfile
+
+EVERY_10 = When(every=10)
+
+
+def job(name: str = "a", when: When = EVERY_10, **keys: object) -> Job:
+    return replace(Job(name, ShellTask("true"), when), **keys)  # type: ignore[arg-type]
+
+
+def long(run: Run, attempt: int) -> Fate:
+    return Fate(duration=25)
+
+
+def failing(run: Run, attempt: int) -> Fate:
+    return Fate(exit_code=2)
+
+
+# -- due
+
+
+def test_a_job_runs_at_each_instant_of_its_schedule() -> None:
+    world = World(jobfile(job())).begin()
+    world.run_for(35)
+    assert [record.scheduled - START for record in world.started()] == [10, 20, 30]
+
+
+def test_the_same_occurrence_has_the_same_run_id_on_every_machine() -> None:
+    world = World(jobfile(job())).begin()
+    world.run_for(10)
+    assert world.started()[0].run == "a@20270115T080010Z"
+
+
+def test_nothing_runs_at_start_unless_it_says_on_start() -> None:
+    world = World(jobfile(job("boot", When(on_start=True)), job("other"))).begin()
+    assert [(r.job, r.trigger) for r in world.started()] == [("boot", TriggerKind.ON_START)]
+
+
+def test_a_disabled_job_does_not_fall_due() -> None:
+    world = World(jobfile(job(enabled=False))).begin()
+    world.run_for(100)
+    assert world.records == []
+
+
+def test_jobs_due_at_once_start_by_priority_then_by_due_time() -> None:
+    low, high, plain = job("low", priority=-1), job("high", priority=5), job("plain")
+    world = World(jobfile(low, plain, high, max_running=1)).begin()
+    world.run_for(12)
+    assert [record.job for record in world.started()] == ["high", "plain", "low"]
+
+
+def test_no_more_than_max_running_run_at_once() -> None:
+    jobs = [job(f"j{n}") for n in range(20)]
+    world = World(jobfile(*jobs, max_running=3), lambda run, attempt: Fate(1)).begin()
+    world.run_for(19)
+    assert world.most_running == 3
+    assert len(world.started()) == 20
+
+
+def test_lateness_never_accumulates() -> None:
+    world = World(jobfile(job()), lambda run, attempt: Fate(9.7)).begin()
+    world.run_for(3600)
+    assert [record.late_s for record in world.started()] == [0.0] * 360
+
+
+# -- overlap
+
+
+def test_skip_leaves_out_what_falls_due_during_a_run() -> None:
+    world = World(jobfile(job(overlap=Overlap.SKIP)), long).begin()
+    world.run_for(45)
+    assert [r.scheduled - START for r in world.started()] == [10, 40]
+    assert [(r.scheduled - START, r.reason) for r in world.skipped()] == [
+        (20, SkipReason.OVERLAP),
+        (30, SkipReason.OVERLAP),
+    ]
+
+
+def test_queue_runs_one_after_the_other_and_loses_none() -> None:
+    world = World(jobfile(job(overlap=Overlap.QUEUE)), long).begin()
+    world.run_for(100)
+    assert [r.at - START for r in world.started()] == [10, 35, 60, 85]
+    assert [r.scheduled - START for r in world.started()] == [10, 20, 30, 40]
+    assert world.most_running == 1
+
+
+def test_a_queue_does_not_grow_without_bound() -> None:
+    world = World(jobfile(job(overlap=Overlap.QUEUE)), lambda run, attempt: Fate(1e9)).begin()
+    world.run_for(10 * (WAITING_LIMIT + 11))
+    assert len(world.skipped()) == 10
+
+
+def test_allow_runs_them_side_by_side() -> None:
+    world = World(jobfile(job(overlap=Overlap.ALLOW)), long).begin()
+    world.run_for(35)
+    assert len(world.started()) == 3
+    assert world.most_running == 3
+
+
+def test_replace_stops_the_old_run_before_the_new_one_starts() -> None:
+    stubborn = Fate(duration=1000, stubborn=True)
+    world = World(jobfile(job(overlap=Overlap.REPLACE, stop_grace=4)), lambda r, a: stubborn)
+    world.begin().run_for(25)
+    first, second = world.started()
+    assert world.signals[:2] == [(first.run, "TERM"), (first.run, "KILL")]
+    assert world.finished()[0].outcome is Outcome.CANCELLED
+    assert second.at - START == 24
+    assert world.most_running == 1
+
+
+def test_replace_leaves_out_the_run_that_a_later_one_overtakes() -> None:
+    stubborn = Fate(duration=1000, stubborn=True)
+    world = World(jobfile(job(overlap=Overlap.REPLACE, stop_grace=15)), lambda r, a: stubborn)
+    world.begin().run_for(36)
+    assert [r.scheduled - START for r in world.started()] == [10, 30]
+    assert [(r.scheduled - START, r.reason) for r in world.skipped()] == [
+        (20, SkipReason.SUPERSEDED)
+    ]
+
+
+def test_a_run_that_waits_for_its_next_attempt_counts_as_running() -> None:
+    world = World(jobfile(job(retry=Retry(max=1, delay=15))), failing).begin()
+    world.run_for(24)
+    assert [r.scheduled - START for r in world.skipped()] == [20]
+
+
+# -- attempts
+
+
+def test_a_failed_run_is_retried_as_a_numbered_attempt_of_the_same_run() -> None:
+    world = World(jobfile(job(retry=Retry(max=2, delay=1))), failing).begin()
+    world.run_for(15)
+    ids = {record.run for record in world.started()}
+    assert ids == {"a@20270115T080010Z"}
+    assert [record.attempt for record in world.finished()] == [1, 2, 3]
+    assert [record.will_retry_at is None for record in world.finished()] == [False, False, True]
+
+
+def test_an_attempt_that_succeeds_ends_the_retries() -> None:
+    def second_time_lucky(run: Run, attempt: int) -> Fate:
+        return Fate(exit_code=0 if attempt == 2 else 1)
+
+    world = World(jobfile(job(retry=Retry(max=5, delay=1))), second_time_lucky).begin()
+    world.run_for(18)
+    assert [r.outcome for r in world.finished()] == [Outcome.FAILED, Outcome.SUCCEEDED]
+
+
+def test_success_codes_say_what_success_is() -> None:
+    world = World(jobfile(job(success_codes=frozenset({0, 2}))), failing).begin()
+    world.run_for(12)
+    assert world.finished()[0].outcome is Outcome.SUCCEEDED
+
+
+def test_a_program_that_cannot_be_started_is_recorded_and_retried() -> None:
+    unborn = Fate(unborn=True)
+    world = World(jobfile(job(retry=Retry(max=1, delay=1))), lambda r, a: unborn).begin()
+    world.run_for(15)
+    assert [(r.outcome, r.attempt, r.error) for r in world.finished()] == [
+        (Outcome.SPAWN_FAILED, 1, "no such program"),
+        (Outcome.SPAWN_FAILED, 2, "no such program"),
+    ]
+    assert world.started() == []
+
+
+def test_a_run_past_its_timeout_gets_its_signal_then_kill() -> None:
+    stubborn = Fate(duration=1000, stubborn=True)
+    slow = job(timeout=3.0, stop_grace=2.0, stop_signal="INT")
+    world = World(jobfile(slow), lambda r, a: stubborn).begin()
+    world.run_for(16)
+    ended = world.finished()[0]
+    assert [name for _, name in world.signals] == ["INT", "KILL"]
+    assert (ended.outcome, ended.signal, ended.duration_s) == (Outcome.TIMED_OUT, "SIGKILL", 5.0)
+
+
+def test_a_timeout_runs_on_the_monotonic_clock() -> None:
+    world = World(jobfile(job(timeout=20.0)), lambda r, a: Fate(15)).begin()
+    world.run_for(11)
+    world.step_clock(3600)
+    world.run_for(15)
+    assert world.finished()[0].outcome is Outcome.SUCCEEDED
+
+
+def test_each_attempt_has_the_whole_timeout() -> None:
+    slow = job(timeout=3.0, retry=Retry(max=1, delay=1))
+    world = World(jobfile(slow), lambda r, a: Fate(100)).begin()
+    world.run_for(19)
+    assert [r.duration_s for r in world.finished()] == [3.0, 3.0]
+
+
+# -- by hand
+
+
+def test_a_job_without_a_schedule_runs_when_it_is_triggered() -> None:
+    world = World(jobfile(job(when=When()))).begin()
+    world.give(Trigger("a"))
+    world.run_for(1)
+    assert world.started()[0].trigger is TriggerKind.MANUAL
+    assert world.started()[0].run == "a@manual-20270115T080000.000Z"
+
+
+def test_two_triggers_in_the_same_moment_are_two_runs() -> None:
+    world = World(jobfile(job(when=When(), overlap=Overlap.QUEUE))).begin()
+    world.give(Trigger("a"))
+    world.give(Trigger("a"))
+    world.run_for(1)
+    assert len({record.run for record in world.started()}) == 2
+
+
+def test_a_cancelled_run_is_stopped_and_not_retried() -> None:
+    world = World(jobfile(job(retry=Retry(max=3))), long).begin()
+    world.run_for(12)
+    world.give(Cancel(world.started()[0].run))
+    world.run_for(1)
+    assert [r.outcome for r in world.finished()] == [Outcome.CANCELLED]
+    assert world.finished()[0].will_retry_at is None
+
+
+def test_cancelling_a_run_between_two_attempts_ends_it() -> None:
+    world = World(jobfile(job(retry=Retry(max=3, delay=5))), failing).begin()
+    world.run_for(12)
+    world.give(Cancel(world.started()[0].run))
+    world.run_for(7)
+    assert [(r.attempt, r.outcome) for r in world.finished()] == [
+        (1, Outcome.FAILED),
+        (2, Outcome.CANCELLED),
+    ]
+    assert len(world.started()) == 1
+
+
+# -- reload
+
+
+def test_a_reload_keeps_the_place_of_unchanged_jobs() -> None:
+    world = World(jobfile(job("a"), job("b"))).begin()
+    world.run_for(5)
+    world.give(Reload(jobfile(job("a"), job("c"))))
+    world.run_for(7)
+    assert sorted(record.job for record in world.started()) == ["a", "c"]
+    assert world.said[0].fields == {
+        "added": ["c"],
+        "changed": [],
+        "removed": ["b"],
+        "unchanged": 1,
+    }
+
+
+def test_a_reload_runs_nothing_for_a_time_that_has_passed() -> None:
+    world = World(jobfile(job("a"))).begin()
+    world.run_for(15)
+    world.give(Reload(jobfile(job("a"), job("new", When(cron=("* * * * *",))))))
+    world.give(Reload(jobfile(job("a", When(every=7)), job("boot", When(on_start=True)))))
+    assert len(world.started()) == 1
+
+
+def test_what_fell_due_before_a_reload_is_run_by_the_old_jobfile() -> None:
+    world = World(jobfile(job("a"))).begin()
+    world.step_clock(11)
+    world.give(Reload(jobfile()))
+    assert [record.scheduled - START for record in world.started()] == [10]
+
+
+def test_a_run_of_a_removed_job_goes_on() -> None:
+    world = World(jobfile(job("a")), long).begin()
+    world.run_for(11)
+    world.give(Reload(jobfile()))
+    world.run_for(60)
+    assert [r.outcome for r in world.finished()] == [Outcome.SUCCEEDED]
+
+
+def test_runs_of_a_removed_job_that_still_wait_are_superseded() -> None:
+    world = World(jobfile(job("a", overlap=Overlap.QUEUE)), long).begin()
+    world.run_for(21)
+    world.give(Reload(jobfile()))
+    world.run_for(60)
+    assert [r.reason for r in world.skipped()] == [SkipReason.SUPERSEDED]
+    assert len(world.started()) == 1
+
+
+def test_a_removed_job_is_not_retried() -> None:
+    world = World(jobfile(job("a", retry=Retry(max=3, delay=5))), failing).begin()
+    world.run_for(11)
+    world.give(Reload(jobfile()))
+    world.run_for(60)
+    assert [r.outcome for r in world.finished()] == [Outcome.FAILED, Outcome.CANCELLED]
+
+
+def test_a_running_job_keeps_the_definition_it_started_with() -> None:
+    world = World(jobfile(job("a", success_codes=frozenset({2}))), lambda r, a: Fate(5, 2))
+    world.begin().run_for(11)
+    world.give(Reload(jobfile(job("a"))))
+    world.run_for(5)
+    assert world.finished()[0].outcome is Outcome.SUCCEEDED
+
+
+# -- stop
+
+
+def test_a_stop_waits_for_the_running_and_starts_nothing_more() -> None:
+    world = World(jobfile(job()), long).begin()
+    world.run_for(11)
+    world.give(Stop())
+    world.run_for(100)
+    assert world.has_quit
+    assert [r.outcome for r in world.finished()] == [Outcome.SUCCEEDED]
+    assert world.signals == []
+
+
+def test_a_stop_ends_what_runs_longer_than_stop_timeout() -> None:
+    world = World(jobfile(job(), stop_timeout=5.0), lambda r, a: Fate(1000)).begin()
+    world.run_for(11)
+    world.give(Stop())
+    world.run_for(100)
+    assert world.finished()[0].outcome is Outcome.INTERRUPTED
+    assert world.finished()[0].at - START == 16
+    assert world.has_quit
+
+
+def test_a_second_stop_does_not_wait_and_a_third_one_kills() -> None:
+    stubborn = Fate(duration=1000, stubborn=True)
+    world = World(jobfile(job()), lambda r, a: stubborn).begin()
+    world.run_for(11)
+    for _ in range(3):
+        world.give(Stop())
+    world.run_for(0.1)
+    assert [name for _, name in world.signals] == ["TERM", "KILL"]
+    assert world.has_quit
+
+
+def test_a_stop_with_nothing_running_quits_at_once() -> None:
+    world = World(jobfile(job())).begin()
+    world.give(Stop())
+    assert world.has_quit
+
+
+def test_what_had_not_started_at_a_stop_is_recorded_as_missed() -> None:
+    world = World(jobfile(job("a"), job("b"), max_running=1), lambda r, a: Fate(3)).begin()
+    world.run_for(11)
+    world.give(Stop())
+    assert [(r.job, r.reason, r.count) for r in world.missed()] == [("b", MissReason.DOWN, 1)]
+
+
+def test_a_failure_during_a_stop_is_not_retried() -> None:
+    world = World(jobfile(job(retry=Retry(max=9, delay=1))), lambda r, a: Fate(5, 1)).begin()
+    world.run_for(11)
+    world.give(Stop())
+    world.run_for(100)
+    assert world.has_quit
+    assert world.finished()[0].will_retry_at is None
+
+
+# -- the clock
+
+
+def test_after_a_sleep_the_latest_occurrence_runs_and_the_others_are_missed() -> None:
+    world = World(jobfile(job())).begin()
+    world.run_for(15)
+    world.step_clock(1000)
+    world.run_for(1)
+    assert [r.scheduled - START for r in world.started()] == [10, 1010]
+    missed = world.missed()[0]
+    assert (missed.first - START, missed.last - START, missed.count) == (20, 1000, 99)
+    assert missed.reason is MissReason.SLEPT
+
+
+def test_what_passed_longer_ago_than_the_window_is_missed_altogether() -> None:
+    world = World(jobfile(job(when=When(every=7200)))).begin()
+    world.step_clock(7200 * 3 - START % 7200 - 1)
+    world.run_for(0.5)
+    assert world.started() == []
+    assert sum(record.count for record in world.missed()) == 2
+
+
+def test_a_short_stall_loses_nothing() -> None:
+    world = World(jobfile(job(when=When(every=1)))).begin()
+    world.run_for(1.5)
+    world.step_clock(4)
+    world.run_for(0.4)
+    assert len(world.started()) + len(world.skipped()) == 5
+    assert world.missed() == []
+
+
+def test_a_step_back_of_up_to_three_hours_repeats_nothing() -> None:
+    world = World(jobfile(job())).begin()
+    world.run_for(100)
+    world.step_clock(-3600)
+    world.run_for(3600 + 50)
+    ids = [record.run for record in world.started()]
+    assert len(ids) == len(set(ids)) == 15
+
+
+def test_a_reload_after_a_step_back_repeats_nothing_either() -> None:
+    world = World(jobfile(job())).begin()
+    world.run_for(100)
+    world.step_clock(-3600)
+    world.give(Reload(jobfile(job())))
+    world.run_for(3600 + 50)
+    ids = [record.run for record in world.started()]
+    assert len(ids) == len(set(ids)) == 15
+
+
+def test_a_larger_step_back_is_a_correction_and_schedules_follow_it() -> None:
+    world = World(jobfile(job())).begin()
+    world.run_for(15)
+    world.step_clock(-86400)
+    world.run_for(10)
+    assert [r.scheduled - START for r in world.started()] == [10, -86400 + 20]
+    assert world.said[0].event == "clock_rewound"
+
+
+@pytest.mark.parametrize("seconds", [-3600, 60])
+def test_a_step_of_the_clock_is_told(seconds: int) -> None:
+    world = World(jobfile(job())).begin()
+    world.run_for(5)
+    world.step_clock(seconds)
+    world.run_for(5)
+    assert ("clock_stepped", {"step_s": float(seconds)}) in [
+        (said.event, said.fields) for said in world.said
+    ]
