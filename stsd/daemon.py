@@ -1,0 +1,264 @@
+"""The shell around the core: event loop, signals, reload, systemd.
+
+Wires the core to the real clock, processes and files, and performs what it decides. Never blocks
+but in `select`, and has no thread.
+"""
+
+from __future__ import annotations
+
+import random
+import selectors
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import FrameType
+
+from structlog.typing import FilteringBoundLogger
+
+from stsd import wallclock
+from stsd.errors import JobfileError, SpawnError
+from stsd.history import History
+from stsd.logs import Sink
+from stsd.messages import (
+    Action,
+    Begin,
+    Event,
+    Quit,
+    Reload,
+    Say,
+    Send,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    Stop,
+    Tick,
+    Write,
+)
+from stsd.model import Jobfile, Outcome, Reading
+from stsd.places import Places
+from stsd.pool import LINGER_POLL_S, Pool
+from stsd.records import Finished, Missed, Record
+from stsd.scheduler import Scheduler
+from stsd.systemd import Notifier
+
+# A step of the clock, or a resume from sleep, is noticed within five seconds.
+LONGEST_SLEEP_S = 4.0
+DISK_RETRY_S = 1.0
+# What it takes, beside the waiting for runs, to end in good order.
+STOP_MARGIN_S = 5.0
+
+_HANDLED = (
+    signal.SIGHUP,
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+# Python ignores these two for itself; Popen gives their default back to each child.
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+
+
+def read_clock() -> Reading:
+    """Both clocks, now. The one place that reads them."""
+    return Reading(time.time(), time.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a daemon is given of the outside. `load` reads the jobfile anew, and raises
+    JobfileError; `environ` is the children's base environment."""
+
+    load: Callable[[], Jobfile]
+    places: Places
+    environ: Mapping[str, str]
+    log: FilteringBoundLogger
+    sink: Sink
+    notifier: Notifier
+
+
+class Daemon:
+    """One running stsd."""
+
+    def __init__(self, jobfile: Jobfile, world: World) -> None:
+        self._world = world
+        self._log = world.log
+        self._scheduler = Scheduler(jobfile, random.random)
+        self._selector = selectors.DefaultSelector()
+        self._pool = Pool(self._selector, world.places.log_dir, world.environ)
+        self._history = History(world.places.log_dir)
+        self._disk_trouble = False
+        self._done = False
+        self._fed_at = 0.0
+
+    def run(self) -> None:
+        """Run until a signal ends it. An error in here is a fault of stsd's own and ends it too."""
+        inbox = self._catch_signals()
+        jobs = len(self._scheduler.jobfile.jobs)
+        self._log.info("started_daemon", jobs=jobs, log_dir=str(self._world.places.log_dir))
+        self._drive(Begin())
+        self._world.notifier.ready(self._status())
+        while not self._done:
+            self._turn(inbox)
+        self._log.info("stopped")
+
+    def _turn(self, inbox: socket.socket) -> None:
+        for key, _ in self._selector.select(self._longest_sleep()):
+            if key.data is self._pool:
+                exited = self._pool.collect(key.fd)
+                if exited is not None:
+                    self._drive(exited)
+            else:
+                for number in inbox.recv(4096):
+                    self._on_signal(signal.Signals(number))
+        if self._pool.lingering:
+            for exited in self._pool.collect_lingering():
+                self._drive(exited)
+        self._drive(Tick())
+        self._write_history()
+        self._feed_watchdog()
+
+    def _longest_sleep(self) -> float:
+        wake, now = self._scheduler.wake(), read_clock()
+        sleeps = [LONGEST_SLEEP_S]
+        if wake.wall is not None:
+            sleeps.append(wake.wall - now.wall)
+        if wake.mono is not None:
+            sleeps.append(wake.mono - now.mono)
+        if self._world.notifier.watchdog_interval is not None:
+            sleeps.append(self._fed_at + self._world.notifier.watchdog_interval - now.mono)
+        if self._pool.lingering:
+            sleeps.append(LINGER_POLL_S)
+        if self._disk_trouble:
+            sleeps.append(DISK_RETRY_S)
+        return max(0.0, min(sleeps))
+
+    # -- the core's decisions
+
+    def _drive(self, event: Event) -> None:
+        """Hand the event to the core, and every answer that its actions bring."""
+        events = deque([event])
+        while events:
+            for action in self._scheduler.step(events.popleft(), read_clock()):
+                answer = self._perform(action)
+                if answer is not None:
+                    events.append(answer)
+
+    def _perform(self, action: Action) -> Event | None:
+        match action:
+            case Spawn():
+                return self._spawn(action)
+            case Send():
+                self._pool.send(action.run_id, action.signal)
+            case Write():
+                self._history.append(action.record)
+                self._log_record(action.record)
+            case Say():
+                getattr(self._log, action.level)(action.event, **action.fields)
+            case Quit():
+                self._done = True
+        return None
+
+    def _spawn(self, action: Spawn) -> Event:
+        try:
+            return Spawned(action.run.id, self._pool.spawn(action.run, action.attempt))
+        except SpawnError as error:
+            return SpawnFailed(action.run.id, str(error))
+
+    # -- signals
+
+    def _catch_signals(self) -> socket.socket:
+        """Turn signals into bytes on a socket; leave all others as a fresh process has them, for
+        a child inherits what is ignored or blocked."""
+        inbox, outbox = socket.socketpair()
+        inbox.setblocking(False)
+        outbox.setblocking(False)
+        self._outbox = outbox
+        for number in signal.valid_signals():
+            if signal.getsignal(number) is signal.SIG_IGN and number not in _IGNORED_BY_PYTHON:
+                signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(outbox.fileno(), warn_on_full_buffer=False)
+        for number in _HANDLED:
+            signal.signal(number, _woken)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        self._selector.register(inbox, selectors.EVENT_READ, inbox)
+        return inbox
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if number is signal.SIGHUP:
+            self._reload()
+        elif number is signal.SIGUSR1:
+            self._world.sink.reopen()
+            self._history.reopen()
+            self._log.info("logs_reopened")
+        elif number is signal.SIGUSR2:
+            self._log.warning("restart_in_place_not_supported_yet", instead="stop and start stsd")
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            self._world.notifier.stopping(self._longest_stop())
+            self._drive(Stop())
+
+    def _longest_stop(self) -> float:
+        """Seconds that the jobfile lets a stop take; systemd is asked for as many."""
+        jobfile = self._scheduler.jobfile
+        graces = [job.stop_grace for job in jobfile.jobs.values()]
+        return jobfile.settings.stop_timeout + max(graces, default=0.0) + STOP_MARGIN_S
+
+    def _reload(self) -> None:
+        """All or nothing: a jobfile with any fault leaves everything as it was."""
+        self._world.notifier.reloading()
+        wallclock.reread()
+        try:
+            jobfile = self._world.load()
+        except JobfileError as error:
+            for problem in error.problems:
+                self._log.error("reload_refused", problem=str(problem))
+            status = f"{self._status()}; the last reload was refused: {error.problems[0]}"
+            self._world.notifier.ready(status)
+            return
+        for warning in jobfile.warnings:
+            self._log.warning("jobfile", warning=warning)
+        old, new = self._scheduler.jobfile.settings, jobfile.settings
+        if (old.log_dir, old.state_dir) != (new.log_dir, new.state_dir):
+            self._log.warning("needs_restart", keys="daemon.log_dir, daemon.state_dir")
+        self._drive(Reload(jobfile))
+        self._world.notifier.ready(self._status())
+
+    # -- words
+
+    def _status(self) -> str:
+        jobs = len(self._scheduler.jobfile.jobs)
+        return f"{jobs} {'job' if jobs == 1 else 'jobs'} from {self._scheduler.jobfile.path}"
+
+    def _log_record(self, record: Record) -> None:
+        fields = {name: value for name, value in record.fields().items() if value is not None}
+        event = str(fields.pop("event"))
+        failed = isinstance(record, Finished) and record.outcome is not Outcome.SUCCEEDED
+        if failed or isinstance(record, Missed):
+            self._log.warning(event, **fields)
+        else:
+            self._log.info(event, **fields)
+
+    def _write_history(self) -> None:
+        try:
+            self._history.flush()
+        except OSError as error:
+            if not self._disk_trouble:
+                self._log.error("history_not_written", error=str(error))
+            self._disk_trouble = True
+        else:
+            if self._disk_trouble:
+                self._log.warning("history_written_again")
+            self._disk_trouble = False
+
+    def _feed_watchdog(self) -> None:
+        interval = self._world.notifier.watchdog_interval
+        now = time.monotonic()
+        if interval is not None and now >= self._fed_at + interval:
+            self._world.notifier.watchdog()
+            self._fed_at = now
+
+
+def _woken(number: int, frame: FrameType | None) -> None:
+    """The wake-up descriptor has told the loop already; a handler must be there for it to do so."""

@@ -1,0 +1,103 @@
+"""The structured log: JSON lines, or readable and coloured lines for a terminal.
+
+What is logged is decided elsewhere; here it only gets its form and its way out.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+class Sink:
+    """Where log lines go: a stream, or a file that can be opened anew after a rotation."""
+
+    def __init__(self, stream: TextIO | None = None, path: Path | None = None) -> None:
+        self._path = path
+        self._file = stream if path is None else _open(path)
+
+    def write(self, text: str) -> None:
+        """Write it out. A reader that has gone away must not end the daemon: from then on the
+        lines have no reader, and are dropped."""
+        if self._file is None:
+            return
+        try:
+            self._file.write(text)
+            self._file.flush()
+        except BrokenPipeError:
+            self._file = None
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def descriptors(self) -> tuple[int, ...]:
+        """What must stay open when the process leaves its terminal."""
+        return () if self._file is None else (self._file.fileno(),)
+
+    def reopen(self) -> None:
+        """Open the file by its name again; a stream stays what it is."""
+        if self._path is not None:
+            if self._file is not None:
+                self._file.close()
+            self._file = _open(self._path)
+
+
+def open_log(sink: Sink, level: str, pretty: bool, colours: bool) -> FilteringBoundLogger:
+    """A logger that writes to the sink what is at least of this level (a key of LEVELS)."""
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=16)
+        if pretty
+        else structlog.processors.JSONRenderer(ensure_ascii=True)
+    )
+    stamp = structlog.processors.TimeStamper(
+        fmt="%H:%M:%S" if pretty else "iso", utc=not pretty, key="timestamp"
+    )
+    logger = structlog.wrap_logger(
+        structlog.WriteLogger(cast(TextIO, sink)),
+        processors=[
+            structlog.processors.add_log_level,
+            stamp,
+            structlog.processors.format_exc_info,
+            _in_reading_order,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        cache_logger_on_first_use=True,
+    )
+    return cast(FilteringBoundLogger, logger.bind())
+
+
+def level_from(option: str | None, environ: MutableMapping[str, str]) -> str:
+    """The level that `--log-level`, $STSD_LOG_LEVEL or $LOG_LEVEL names, in this order.
+
+    An unknown name in the environment counts as `info`: another program's LOG_LEVEL must not keep
+    the daemon from starting.
+    """
+    named = option or environ.get("STSD_LOG_LEVEL") or environ.get("LOG_LEVEL") or "info"
+    return named.lower() if named.lower() in LEVELS else "info"
+
+
+def _in_reading_order(
+    _: object, __: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    head = {key: event.pop(key) for key in ("timestamp", "level", "event")}
+    return {**head, **event}
+
+
+def _open(path: Path) -> TextIO:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8")
