@@ -1,0 +1,104 @@
+"""`stsd check`: says everything that is wrong with a jobfile, and what will be."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+from stsd.cli.common import config_path, print_json, style, visible
+from stsd.errors import JobfileError, Problem
+from stsd.jobfile import examine, machine_zone
+from stsd.outlook import Outlook
+from stsd.report import MOST
+from stsd.units import escaped
+
+EXAMPLE = """\
+examples:
+  stsd check -c jobs.toml
+  stsd check --json | jq -r .message
+"""
+
+_WIDTH = 120
+_SHADES = {"error": "red", "warning": "yellow"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of this command."""
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line for each error and warning"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Checks the jobfile: 0 if it is valid, whatever there is to warn of; 2 if it is not."""
+    path = config_path(arguments)
+    try:
+        examined = examine(path, local_zone=machine_zone())
+    except JobfileError as error:
+        _tell("error", error.problems, as_json=arguments.json)
+        if not arguments.json:
+            if error.more:
+                print(f"and {error.more} more", file=sys.stderr)
+            count = _counted(len(error.problems) + error.more, "problem")
+            print(f"{count} in {escaped(str(path))}", file=sys.stderr)
+        return 2
+    foreseen = list(Outlook(int(time.time())).of(examined.jobfile))
+    found = [((each.job, each.key), each.message, each.remedy) for each in foreseen[:MOST]]
+    _tell("warning", examined.warnings + examined.problems(found), as_json=arguments.json)
+    if not arguments.json:
+        if len(foreseen) > MOST:
+            print(f"and {len(foreseen) - MOST:,} more", file=sys.stderr)
+        jobs = _counted(len(examined.jobfile.jobs), "job")
+        total = len(examined.warnings) + len(foreseen)
+        warned = f", {_counted(total, 'warning')}" if total else ""
+        print(f"{escaped(str(path))}: {jobs}, no problems{warned}")
+    return 0
+
+
+def _tell(severity: str, problems: Sequence[Problem], *, as_json: bool) -> None:
+    """Each problem: to a program on standard output, to a person on standard error."""
+    for problem in problems:
+        if as_json:
+            print_json(
+                {
+                    "severity": severity,
+                    "file": problem.file,
+                    "line": problem.line,
+                    "column": problem.column,
+                    "key": problem.where,
+                    "message": problem.message,
+                    "remedy": problem.remedy,
+                }
+            )
+            continue
+        place, said = _two_parts(problem)
+        if severity == "warning":
+            said = f"warning: {said}"
+        told = f"{style(place, 'bold', sys.stderr)}{style(said, _SHADES[severity], sys.stderr)}"
+        print(told, file=sys.stderr)
+        for line in excerpt(problem):
+            print(style(line, "dim", sys.stderr), file=sys.stderr)
+
+
+def excerpt(problem: Problem) -> list[str]:
+    """The line of a problem and a caret beneath it; nothing where there is no line to show."""
+    if not problem.source:
+        return []
+    first = max(0, problem.column - _WIDTH // 2) if len(problem.source) > _WIDTH else 0
+    before = visible(problem.source[first : problem.column - 1].replace("\t", " "))
+    after = visible(problem.source[problem.column - 1 : first + _WIDTH].replace("\t", " "))
+    number = str(problem.line)
+    return [f"  {number} | {before}{after}", f"  {' ' * len(number)} | {' ' * len(before)}^"]
+
+
+def _two_parts(problem: Problem) -> tuple[str, str]:
+    """`FILE:LINE:COL: ` and the rest."""
+    place = f"{problem.file}:{problem.line}:{problem.column}: " if problem.line else ""
+    place = place or f"{problem.file}: "
+    return place, str(problem).removeprefix(place)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,84 @@
+"""`stsd run`: the daemon itself."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from functools import partial
+from pathlib import Path
+
+from stsd.child import base_environment
+from stsd.cli.common import config_path
+from stsd.daemon import Daemon, World
+from stsd.detach import detached
+from stsd.errors import UsageError
+from stsd.jobfile import load, machine_zone
+from stsd.lock import Lock
+from stsd.logs import LEVELS, Sink, level_from, open_log
+from stsd.places import places
+from stsd.systemd import Notifier
+
+EXAMPLE = """\
+examples:
+  stsd run -c jobs.toml
+  stsd run -c /etc/stsd/jobs.toml --daemon --pidfile /run/stsd.pid
+
+signals:
+  HUP   reload the jobfile, all or nothing
+  TERM  stop (also INT): no new run, wait for the running ones; once more: hurry
+  USR1  open the log files anew, after a rotation"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `stsd run`."""
+    parser.add_argument("--daemon", action="store_true", help="detach from the terminal")
+    parser.add_argument(
+        "--pidfile", metavar="P", type=Path, help="with --daemon: where to write the pid"
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=LEVELS,
+        help="what to log at least (else $STSD_LOG_LEVEL, $LOG_LEVEL, info)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run until a signal ends it."""
+    if arguments.pidfile and not arguments.daemon:
+        raise UsageError("--pidfile goes with --daemon; in the foreground the pid is the shell's")
+    path = config_path(arguments)
+    if arguments.daemon:
+        path = path.absolute()
+    read = partial(load, path, local_zone=machine_zone())
+    jobfile = read()
+    where = places(jobfile.settings, os.environ)
+    lock = Lock(where.state_dir)
+    sink = Sink(path=where.log_dir / "stsd.log") if arguments.daemon else Sink(stream=sys.stdout)
+    terminal = not arguments.daemon and sys.stdout.isatty()
+    log = open_log(
+        sink,
+        level_from(arguments.log_level, os.environ),
+        pretty=terminal,
+        colours=terminal and not os.environ.get("NO_COLOR"),
+    )
+
+    def serve() -> None:
+        lock.sign()
+        notifier = Notifier.from_environment(os.environ, os.getpid(), log.warning)
+        world = World(read, where, base_environment(os.environ), log, sink, notifier)
+        for warning in jobfile.warnings:
+            log.warning("jobfile", warning=warning)
+        try:
+            Daemon(jobfile, world).run()
+        except Exception:
+            log.exception("crashed")
+            raise
+
+    if arguments.daemon:
+        pidfile = arguments.pidfile and arguments.pidfile.absolute()
+        with detached(pidfile, keep_open=(lock.fd, *sink.descriptors())):
+            serve()
+    else:
+        serve()
+    return 0
