@@ -6,42 +6,34 @@ once for all of them, always from the last one and never from the clock's "now".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil, floor
 
-from stsd.model import Job
+from stsd.catchup import Passed, Unsettled, limit_of, settle
+from stsd.model import CatchUp, Job
 from stsd.timeline import Timeline
 from stsd.triggers import Due, Schedule, schedule_for
 
 # Behind by no more than this, an occurrence is merely late; further back it has passed while the
-# machine slept or the clock was set forward.
+# machine slept, the clock was set forward, or nothing could be recorded.
 LATE_S = 5.0
-# How far back the latest of the passed occurrences may lie to be caught up with.
-CATCH_UP_WINDOW_S = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """`count` occurrences from `first` to `last` that are not to be run."""
-
-    first: int
-    last: int
-    count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a job's schedule asks for now: the instants to run for, and those that are missed."""
+    """What a job's schedule asks for now: the instants to run for, and those that are missed.
+    `late` of the instants, the first ones, are being caught up with."""
 
     job: Job
     due: tuple[Due, ...]
+    late: int
     missed: Passed | None
 
 
 @dataclass(slots=True)
 class _Entry:
-    """The jobs of one schedule, by name; `mark` is the last instant that was accounted for."""
+    """The jobs of one schedule, by name; `mark` is the last instant that was popped."""
 
     jobs: dict[str, Job] = field(default_factory=dict)
     mark: int = 0
@@ -49,38 +41,45 @@ class _Entry:
 
 
 class Agenda:
-    """The schedules of all jobs on one timeline."""
+    """The schedules of jobs on one timeline."""
 
     def __init__(self) -> None:
         self._timeline: Timeline[Schedule, float] = Timeline()
         self._entries: dict[Schedule, _Entry] = {}
+        self._of_job: dict[str, Schedule] = {}
 
     def earliest(self) -> float | None:
         """The next instant at which anything is due."""
         return self._timeline.earliest()
 
-    def next_of(self, job: Job) -> Due | None:
-        """The job's next occurrence."""
-        entry = self._entries.get(schedule_for(job.when, job.name))
-        return entry.next if entry and job.name in entry.jobs else None
+    def schedule_of(self, job: str) -> Schedule:
+        """The schedule of a job that is on the agenda."""
+        return self._of_job[job]
 
-    def enter(self, jobs: Iterable[Job], now: float) -> None:
+    def jobs(self) -> list[Job]:
+        """All jobs on the agenda."""
+        return [job for entry in self._entries.values() for job in entry.jobs.values()]
+
+    @property
+    def marks(self) -> dict[str, int]:
+        """The last instant that was popped, by job."""
+        return {name: self._entries[at].mark for name, at in self._of_job.items()}
+
+    def enter(self, jobs: Iterable[Job], now: float, marks: Mapping[str, int]) -> None:
         """Put these jobs, and no others, on the agenda; for none does a time that has passed count.
 
-        A schedule that was on it before keeps its mark: after a small step back of the clock its
-        occurrences do not come again. Every next instant is computed anew, since the time-zone
-        data may have changed.
+        `marks` are instants, by job, up to which all is settled: after a small step back of the
+        clock they lie ahead, and occurrences must not come again. Every next instant is computed
+        anew, since the time-zone data may have changed.
         """
-        before = self._entries
-        self._entries, self._timeline = {}, Timeline()
+        self._entries, self._timeline, self._of_job = {}, Timeline(), {}
         for job in jobs:
-            self._entries.setdefault(schedule_for(job.when, job.name), _Entry()).jobs[job.name] = (
-                job
-            )
+            schedule = schedule_for(job.when, job.name)
+            entry = self._entries.setdefault(schedule, _Entry(mark=floor(now)))
+            entry.jobs[job.name] = job
+            entry.mark = max(entry.mark, marks.get(job.name, entry.mark))
+            self._of_job[job.name] = schedule
         for schedule, entry in self._entries.items():
-            known = before.get(schedule)
-            kept = known is not None and not known.jobs.keys().isdisjoint(entry.jobs)
-            entry.mark = max(floor(now), known.mark if known and kept else floor(now))
             self._plan(schedule, entry)
 
     def rewind(self, now: float) -> None:
@@ -91,12 +90,11 @@ class Agenda:
 
     def pop_due(self, now: float) -> list[Demand]:
         """What has fallen due up to `now`, the earliest first; the agenda moves on past it."""
-        demands = []
+        demands: list[Demand] = []
         while (schedule := self._timeline.pop_due(now)) is not None:
             entry = self._entries[schedule]
-            due, missed = self._advance(schedule, entry, now)
+            demands += _advance(schedule, entry, now)
             self._plan(schedule, entry)
-            demands += [Demand(job, due, missed) for job in entry.jobs.values()]
         return demands
 
     def _plan(self, schedule: Schedule, entry: _Entry) -> None:
@@ -106,28 +104,31 @@ class Agenda:
         else:
             self._timeline.set(schedule, entry.next.at)
 
-    def _advance(
-        self, schedule: Schedule, entry: _Entry, now: float
-    ) -> tuple[tuple[Due, ...], Passed | None]:
-        """Move the mark up to `now`; only the latest of what passed unseen is caught up with."""
-        begun = entry.mark
+
+def _advance(schedule: Schedule, entry: _Entry, now: float) -> list[Demand]:
+    """Move the mark up to `now`; what is merely late is run, what has passed is caught up with."""
+    begun, stale = entry.mark, None
+    if entry.next is not None and entry.next.at < now - LATE_S:
         stale = schedule.last(begun, ceil(now - LATE_S) - 1)
-        if stale is not None:
-            entry.mark = stale.at
-        fresh: list[Due] = []
-        while (due := schedule.next_after(entry.mark)) is not None and due.at <= now:
-            fresh.append(due)
-            entry.mark = due.at
-        if stale is None:
-            return tuple(fresh), None
-        if not fresh and stale.at >= now - CATCH_UP_WINDOW_S:
-            return (stale,), _passed(schedule, begun, stale.at - 1)
-        return tuple(fresh), _passed(schedule, begun, stale.at)
+    if stale is not None:
+        entry.mark = stale.at
+    fresh: list[Due] = []
+    due = schedule.next_after(entry.mark) if stale else entry.next
+    while due is not None and due.at <= now:
+        fresh.append(due)
+        entry.mark = due.at
+        due = schedule.next_after(due.at)
+    jobs = entry.jobs.values()
+    if stale is None:
+        return [Demand(job, tuple(fresh), 0, None) for job in jobs]
+    passed = Unsettled((), begun, stale.at)
+    return [_caught_up(job, schedule, passed, fresh, now) for job in jobs]
 
 
-def _passed(schedule: Schedule, after: int, until: int) -> Passed | None:
-    """The occurrences later than `after` and not later than `until`."""
-    first, last = schedule.next_after(after), schedule.last(after, until)
-    if first is None or last is None:
-        return None
-    return Passed(first.at, last.at, schedule.count(after, until))
+def _caught_up(
+    job: Job, schedule: Schedule, passed: Unsettled, fresh: list[Due], now: float
+) -> Demand:
+    overtaken = bool(fresh) and job.catch_up is CatchUp.LATEST
+    limit = 0 if overtaken else limit_of(job)
+    run, missed = settle(schedule, passed, limit, now - job.catch_up_window)
+    return Demand(job, (*run, *fresh), len(run), missed)

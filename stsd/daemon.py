@@ -6,6 +6,7 @@ but in `select`, and has no thread.
 
 from __future__ import annotations
 
+import os
 import random
 import selectors
 import signal
@@ -13,25 +14,31 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from types import FrameType
 
 from structlog.typing import FilteringBoundLogger
 
-from stsd import wallclock
+from stsd import __version__, retention, wallclock
+from stsd.bookkeeper import Bookkeeper
 from stsd.errors import JobfileError, SpawnError
-from stsd.history import History
+from stsd.housekeeping import Housekeeping
 from stsd.logs import Sink
+from stsd.memory import Open
 from stsd.messages import (
     Action,
     Begin,
+    Commit,
+    DiskBack,
+    DiskFailed,
     Event,
     Quit,
     Reload,
     Say,
     Send,
     Spawn,
-    Spawned,
     SpawnFailed,
     Stop,
     Tick,
@@ -40,13 +47,13 @@ from stsd.messages import (
 from stsd.model import Jobfile, Outcome, Reading
 from stsd.places import Places
 from stsd.pool import LINGER_POLL_S, Pool
-from stsd.records import Finished, Missed, Record
+from stsd.records import Begun, Finished, Intent, Missed, Planned, Record
+from stsd.recovery import boot_id, recall
 from stsd.scheduler import Scheduler
 from stsd.systemd import Notifier
 
 # A step of the clock, or a resume from sleep, is noticed within five seconds.
 LONGEST_SLEEP_S = 4.0
-DISK_RETRY_S = 1.0
 # What it takes, beside the waiting for runs, to end in good order.
 STOP_MARGIN_S = 5.0
 
@@ -69,9 +76,12 @@ def read_clock() -> Reading:
 @dataclass(frozen=True, slots=True)
 class World:
     """What a daemon is given of the outside. `load` reads the jobfile anew, and raises
-    JobfileError; `environ` is the children's base environment."""
+    JobfileError; `restart` replaces the process in place, and does not return; `in_place` tells
+    that this has just been done; `environ` is the children's base environment."""
 
     load: Callable[[], Jobfile]
+    restart: Callable[[], None]
+    in_place: bool
     places: Places
     environ: Mapping[str, str]
     log: FilteringBoundLogger
@@ -88,8 +98,8 @@ class Daemon:
         self._scheduler = Scheduler(jobfile, random.random)
         self._selector = selectors.DefaultSelector()
         self._pool = Pool(self._selector, world.places.log_dir, world.environ)
-        self._history = History(world.places.log_dir)
-        self._disk_trouble = False
+        self._books = Bookkeeper(world.places, time.monotonic())
+        self._housekeeping = Housekeeping(world.environ)
         self._done = False
         self._fed_at = 0.0
 
@@ -98,11 +108,35 @@ class Daemon:
         inbox = self._catch_signals()
         jobs = len(self._scheduler.jobfile.jobs)
         self._log.info("started_daemon", jobs=jobs, log_dir=str(self._world.places.log_dir))
-        self._drive(Begin())
+        self._begin()
         self._world.notifier.ready(self._status())
         while not self._done:
             self._turn(inbox)
+        self._save()
         self._log.info("stopped")
+
+    def _begin(self) -> None:
+        memory = recall(self._world.places, self._tell_damage)
+        self._note(Begun(os.getpid(), boot_id(), __version__, time.time()))
+        attempts = {run: self._adopted(attempt) for run, attempt in memory.open.items()}
+        self._drive(Begin(replace(memory, open=attempts), self._world.in_place))
+        self._drive(Tick())
+        self._tend_books()
+        self._save()
+
+    def _adopted(self, attempt: Open) -> Open:
+        if not attempt.alive:
+            return attempt
+        try:
+            self._pool.adopt(attempt)
+        except OSError as error:  # it has ended since it was looked at
+            self._log.warning("gone", run=attempt.run, pid=attempt.pid, error=str(error))
+            return replace(attempt, alive=False)
+        self._log.info("adopted", job=attempt.job, run=attempt.run, pid=attempt.pid)
+        return attempt
+
+    def _tell_damage(self, segment: Path, line: bytes) -> None:
+        self._log.warning("damaged_line", file=str(segment), line=repr(line[:80]))
 
     def _turn(self, inbox: socket.socket) -> None:
         for key, _ in self._selector.select(self._longest_sleep()):
@@ -117,7 +151,10 @@ class Daemon:
             for exited in self._pool.collect_lingering():
                 self._drive(exited)
         self._drive(Tick())
-        self._write_history()
+        self._tend_books()
+        if self._books.snapshot_overdue(time.monotonic()):
+            self._save()
+        self._keep_house()
         self._feed_watchdog()
 
     def _longest_sleep(self) -> float:
@@ -131,8 +168,9 @@ class Daemon:
             sleeps.append(self._fed_at + self._world.notifier.watchdog_interval - now.mono)
         if self._pool.lingering:
             sleeps.append(LINGER_POLL_S)
-        if self._disk_trouble:
-            sleeps.append(DISK_RETRY_S)
+        patience = self._books.patience(now.mono)
+        if patience is not None:
+            sleeps.append(patience)
         return max(0.0, min(sleeps))
 
     # -- the core's decisions
@@ -148,13 +186,16 @@ class Daemon:
 
     def _perform(self, action: Action) -> Event | None:
         match action:
+            case Commit():
+                for intent in action.intents:
+                    self._log_record(intent)
+                return self._books.commit(action.intents, time.monotonic())
             case Spawn():
                 return self._spawn(action)
             case Send():
                 self._pool.send(action.run_id, action.signal)
             case Write():
-                self._history.append(action.record)
-                self._log_record(action.record)
+                self._note(action.record)
             case Say():
                 getattr(self._log, action.level)(action.event, **action.fields)
             case Quit():
@@ -163,9 +204,38 @@ class Daemon:
 
     def _spawn(self, action: Spawn) -> Event:
         try:
-            return Spawned(action.run.id, self._pool.spawn(action.run, action.attempt))
+            return self._pool.spawn(action.run, action.attempt)
         except SpawnError as error:
             return SpawnFailed(action.run.id, str(error))
+
+    # -- the books
+
+    def _note(self, record: Record) -> None:
+        self._books.note(record, time.monotonic())
+        self._log_record(record)
+
+    def _tend_books(self) -> None:
+        for event in self._books.tend(time.monotonic()):
+            if isinstance(event, DiskFailed):
+                self._log.error("history_not_written", error=event.error, jobs="held")
+            elif isinstance(event, DiskBack):
+                self._log.warning("history_written_again")
+            self._drive(event)
+
+    def _save(self) -> None:
+        """Keep the next start short; without a snapshot it reads the history."""
+        try:
+            now = read_clock()
+            self._books.save(self._scheduler.memory(), boot_id(), now)
+        except OSError as error:
+            self._log.warning("state_not_saved", error=str(error))
+
+    def _keep_house(self) -> None:
+        settings = self._scheduler.jobfile.settings
+        command = partial(retention.command, self._world.places, settings)
+        failure = self._housekeeping.tend(command, time.monotonic())
+        if failure is not None:
+            self._log.warning("history_not_kept", error=failure)
 
     # -- signals
 
@@ -191,10 +261,10 @@ class Daemon:
             self._reload()
         elif number is signal.SIGUSR1:
             self._world.sink.reopen()
-            self._history.reopen()
+            self._books.reopen()
             self._log.info("logs_reopened")
         elif number is signal.SIGUSR2:
-            self._log.warning("restart_in_place_not_supported_yet", instead="stop and start stsd")
+            self._restart()
         elif number in (signal.SIGTERM, signal.SIGINT):
             self._world.notifier.stopping(self._longest_stop())
             self._drive(Stop())
@@ -225,6 +295,24 @@ class Daemon:
         self._drive(Reload(jobfile))
         self._world.notifier.ready(self._status())
 
+    def _restart(self) -> None:
+        """Replace this process by a new one of the same pid, whose children go on unharmed."""
+        try:
+            self._world.load()
+        except JobfileError as error:
+            for problem in error.problems:
+                self._log.error("restart_refused", problem=str(problem))
+            return
+        self._world.notifier.reloading()
+        for exited in self._pool.collect_lingering(at_once=True):
+            self._drive(exited)
+        self._tend_books()
+        self._save()
+        self._log.info("restarting_in_place")
+        # A signal that comes before the new process is ready for it waits until it is.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+        self._world.restart()
+
     # -- words
 
     def _status(self) -> str:
@@ -234,23 +322,14 @@ class Daemon:
     def _log_record(self, record: Record) -> None:
         fields = {name: value for name, value in record.fields().items() if value is not None}
         event = str(fields.pop("event"))
+        if isinstance(record, Intent | Begun | Planned):
+            self._log.debug(event, **fields)
+            return
         failed = isinstance(record, Finished) and record.outcome is not Outcome.SUCCEEDED
         if failed or isinstance(record, Missed):
             self._log.warning(event, **fields)
         else:
             self._log.info(event, **fields)
-
-    def _write_history(self) -> None:
-        try:
-            self._history.flush()
-        except OSError as error:
-            if not self._disk_trouble:
-                self._log.error("history_not_written", error=str(error))
-            self._disk_trouble = True
-        else:
-            if self._disk_trouble:
-                self._log.warning("history_written_again")
-            self._disk_trouble = False
 
     def _feed_watchdog(self) -> None:
         interval = self._world.notifier.watchdog_interval

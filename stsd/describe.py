@@ -1,11 +1,12 @@
-"""A cron expression in plain words, told from what it means and not from how it is written."""
+"""A schedule in plain words, told from what it means and not from how it is written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date, timedelta
 
-from stsd.calendar import DayRule, MonthDays, WeekDays
-from stsd.cron import parse
+from stsd import at, cron
+from stsd.calendar import DayRule, MonthDays, WallTimes, WeekDays
 
 _WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 _MONTHS = (
@@ -16,14 +17,35 @@ _FEW = 6
 
 
 def describe(expression: str, job_name: str = "") -> str:
-    """A sentence on when an expression fires: `at 02:30 on Monday to Friday`.
+    """A sentence on when a cron expression fires: `at 02:30 on Monday to Friday`.
 
     `job_name` decides what `H` stands for. Raises ScheduleError as the parser does.
     """
-    times = parse(expression, job_name).times
-    if not isinstance(times.days, DayRule):
-        raise TypeError("a cron expression names no single day")
-    return f"{_times(times.minutes, times.seconds)}{_days(times.days)}"
+    return _wall_times(cron.parse(expression, job_name).times)
+
+
+def describe_at(text: str) -> str:
+    """A sentence on when one `at` fires: `at 10:30 on Sunday`, `at 12:00 on 2027-01-31, once`.
+
+    Raises ScheduleError as the parser does.
+    """
+    return _wall_times(at.parse(text))
+
+
+def describe_every(period: int) -> str:
+    """A sentence on a grid of so many seconds."""
+    pieces = []
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, period = divmod(period, size)
+        pieces += [f"{count}{unit}"] if count else []
+    return f"every {''.join(pieces)} of elapsed time, whatever the clocks do"
+
+
+def _wall_times(times: WallTimes) -> str:
+    of_day = _times(times.minutes, times.seconds)
+    if isinstance(times.days, DayRule):
+        return f"{of_day}{_days(times.days)}"
+    return f"{of_day} on {date(1970, 1, 1) + timedelta(days=times.days.day)}, once"
 
 
 def _times(of_day: tuple[int, ...], seconds: tuple[int, ...]) -> str:

@@ -15,12 +15,17 @@ from stsd.errors import StsdError
 
 
 @contextmanager
-def detached(pidfile: Path | None, keep_open: Sequence[int]) -> Iterator[None]:
-    """Run the body in a process of its own session, in `/`, without standard streams.
+def detached(pidfile: Path | None, keep_open: Sequence[int], again: bool = False) -> Iterator[None]:
+    """Run the body in a process of its own session, in `/`, without standard streams; `again`:
+    this process is one already.
 
     The calling process exits 0. `pidfile` is written for the time of the body. Raises StsdError,
     still in the calling process, when its folder cannot be written or its process is alive.
     """
+    if again:
+        with _still_detached(pidfile):
+            yield
+        return
     _check(pidfile)
     context = daemon.DaemonContext(
         pidfile=TimeoutPIDLockFile(str(pidfile), acquire_timeout=-1) if pidfile else None,
@@ -34,6 +39,17 @@ def detached(pidfile: Path | None, keep_open: Sequence[int]) -> Iterator[None]:
             yield
     except (AlreadyLocked, LockFailed) as error:
         raise StsdError(f"the pidfile {pidfile} cannot be taken: {error}") from error
+
+
+@contextmanager
+def _still_detached(pidfile: Path | None) -> Iterator[None]:
+    os.chdir("/")
+    os.umask(0o077)
+    try:
+        yield
+    finally:
+        if pidfile is not None:
+            pidfile.unlink(missing_ok=True)
 
 
 def _check(pidfile: Path | None) -> None:

@@ -6,40 +6,53 @@ run on the monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from enum import Enum, auto
 
-from stsd.messages import Action, Exited, Say, Send, Spawn, Spawned, SpawnFailed, Write
+from stsd.memory import BY_TIME
+from stsd.messages import (
+    Action,
+    Commit,
+    Exited,
+    Say,
+    Send,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    Write,
+)
 from stsd.model import (
-    MissReason,
+    LogFailure,
     Outcome,
     Overlap,
     Reading,
     Run,
     SkipReason,
 )
-from stsd.records import Finished, Missed, Skipped, Started
+from stsd.records import Finished, Skipped
 from stsd.retry import delay_if_retried
+from stsd.runs import (
+    IN_POOL,
+    UNKNOWN_END,
+    UNSTARTED,
+    WAITING,
+    WITH_CHILD,
+    Child,
+    Live,
+    Phase,
+    ended,
+    finished,
+    intent,
+    started,
+)
 from stsd.timeline import Timeline
 
 # Runs of one job that may wait behind each other; what comes on top is skipped, so that a job
 # slower than its schedule cannot fill the memory.
 WAITING_LIMIT = 100
 
-
-class Phase(Enum):
-    """Where a run stands."""
-
-    BLOCKED = auto()  # behind earlier runs of its job
-    READY = auto()  # waiting for a free place in the pool
-    RUNNING = auto()
-    STOPPING = auto()  # told to end, not ended yet
-    DELAYED = auto()  # between two attempts
-
-
-WAITING = frozenset({Phase.BLOCKED, Phase.READY})
-IN_POOL = frozenset({Phase.RUNNING, Phase.STOPPING})
+REMOVED = "removed from the jobfile"
 
 
 class Alarm(Enum):
@@ -48,19 +61,6 @@ class Alarm(Enum):
     TIMEOUT = auto()
     KILL = auto()
     RETRY = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """A run that has not ended. `due_at` is when its present attempt was due (wall clock);
-    `ending` is the outcome already decided for an attempt that is being stopped."""
-
-    run: Run
-    phase: Phase
-    attempt: int
-    due_at: float
-    started: Reading | None = None
-    ending: Outcome | None = None
 
 
 class Dispatch:
@@ -72,18 +72,19 @@ class Dispatch:
     def __init__(self, max_running: int, draw: Callable[[], float]) -> None:
         self.actions: list[Action] = []
         self.max_running = max_running
+        self.held = False
         self._draw = draw
         self._live: dict[str, Live] = {}
         self._by_job: dict[str, list[str]] = {}
         self._ready: Timeline[str, tuple[int, float]] = Timeline()
         self._timers: Timeline[tuple[Alarm, str], float] = Timeline()
         self._in_pool = 0
-        self._draining = False
+        self._committing: list[str] = []
 
     @property
-    def running(self) -> int:
+    def children(self) -> int:
         """How many runs have a child."""
-        return self._in_pool
+        return sum(1 for live in self._live.values() if live.phase in WITH_CHILD)
 
     def live(self) -> tuple[Live, ...]:
         """Every run that has not ended, in the order in which they fell due."""
@@ -93,33 +94,88 @@ class Dispatch:
         """The next timeout, kill or retry, on the monotonic clock."""
         return self._timers.earliest()
 
-    # -- a run falls due
+    # -- a run falls due, or is remembered
 
-    def admit(self, run: Run, now: Reading) -> None:
-        """Take on a run that is due, as its job's overlap policy has it."""
+    def admit(self, run: Run, now: Reading, caught_up: bool = False) -> None:
+        """Take on a run that is due, as its job's overlap policy has it. Runs that are caught up
+        with go one after the other, or they would only get into each other's way."""
         others = [self._live[run_id] for run_id in self._by_job.get(run.job.name, ())]
         overlap = run.job.overlap
+        if caught_up and overlap is not Overlap.ALLOW:
+            overlap = Overlap.QUEUE
         waiting = sum(1 for live in others if live.phase in WAITING)
-        if (others and overlap is Overlap.SKIP) or waiting >= WAITING_LIMIT:
+        full = waiting >= WAITING_LIMIT and not caught_up
+        if (others and overlap is Overlap.SKIP) or full:
             self._skip(run, SkipReason.OVERLAP, now)
             return
         if overlap is Overlap.REPLACE:
             for live in others:
                 self._supersede(live, now)
-        self._by_job.setdefault(run.job.name, []).append(run.id)
-        live = self._put(Live(run, Phase.BLOCKED, 1, float(run.scheduled)))
+        live = self._enlist(Live(run, Phase.BLOCKED, 1, float(run.scheduled)))
         if overlap is Overlap.ALLOW or self._by_job[run.job.name][0] == run.id:
             self._make_ready(live)
+
+    def adopt(self, run: Run, attempt: int, child: Child, now: Reading) -> None:
+        """Take on an attempt whose child was started by an earlier daemon."""
+        elapsed = max(0.0, now.wall - child.started)
+        begun = Reading(child.started, now.mono - elapsed)
+        due_at = float(run.scheduled)
+        live = Live(run, Phase.RUNNING, attempt, due_at, begun, child.pid, child.born)
+        self._enlist(live)
+        if run.job.timeout is not None:
+            self._timers.set((Alarm.TIMEOUT, run.id), begun.mono + run.job.timeout)
+
+    def close(self, run: Run, attempt: int, begun: float | None, now: Reading) -> None:
+        """End an attempt that an earlier daemon began and whose end nobody has seen."""
+        live = self._enlist(Live(run, Phase.RUNNING, attempt, float(run.scheduled)))
+        record = finished(live, Outcome.INTERRUPTED, now, UNKNOWN_END)
+        self._end_attempt(live, now, replace(record, started=begun))
+
+    def postpone(self, run: Run, attempt: int, retry_at: float, now: Reading) -> None:
+        """Take on a run that an earlier daemon left between two attempts."""
+        self._enlist(Live(run, Phase.DELAYED, attempt, retry_at))
+        self._timers.set((Alarm.RETRY, run.id), now.mono + max(0.0, retry_at - now.wall))
+
+    def waiting_for(self, job: str) -> set[int]:
+        """The occurrences of a job whose runs have not had their first attempt."""
+        lives = [self._live[run_id] for run_id in self._by_job.get(job, ())]
+        return {
+            live.run.scheduled
+            for live in lives
+            if live.phase in UNSTARTED and live.attempt == 1 and live.run.trigger in BY_TIME
+        }
 
     def knows(self, run_id: str) -> bool:
         """Whether that run is live."""
         return run_id in self._live
 
-    def fill(self) -> None:
-        """Start what is ready while the pool has places: by priority, then by due time."""
+    def fill(self, now: Reading) -> None:
+        """Give the free places of the pool to what is ready: by priority, then by due time."""
+        intents = []
+        put_back = []
         while self._in_pool < self.max_running and (run_id := self._ready.pop()) is not None:
-            live = self._put(replace(self._live[run_id], phase=Phase.RUNNING))
-            self.actions.append(Spawn(live.run, live.attempt))
+            live = self._live[run_id]
+            if not self.held:
+                self._put(replace(live, phase=Phase.COMMITTING))
+                self._committing.append(run_id)
+                intents.append(intent(live, now))
+            elif live.run.job.on_log_failure is LogFailure.RUN:
+                self.actions.append(Write(intent(live, now)))
+                self._start(live)
+            else:
+                put_back.append(live)
+        for live in put_back:
+            self._make_ready(live)
+        if intents:
+            self.actions.append(Commit(tuple(intents)))
+
+    def committed(self) -> None:
+        """The intents are on the disk: start what has waited for that."""
+        run_ids, self._committing = self._committing, []
+        for run_id in run_ids:
+            live = self._live.get(run_id)
+            if live is not None and live.phase is Phase.COMMITTING:
+                self._start(live)
 
     # -- what the shell reports
 
@@ -127,48 +183,25 @@ class Dispatch:
         """Take in what became of a child."""
         match report:
             case Spawned():
-                self._spawned(report.run_id, report.pid, now)
+                self._spawned(report, now)
             case SpawnFailed():
                 live = self._live[report.run_id]
-                record = self._finished(live, Outcome.SPAWN_FAILED, now, report.error)
+                record = finished(live, Outcome.SPAWN_FAILED, now, report.error)
                 self._end_attempt(live, now, record)
             case Exited():
                 self._exited(report, now)
 
-    def _spawned(self, run_id: str, pid: int, now: Reading) -> None:
-        live = self._put(replace(self._live[run_id], started=now))
-        self.actions.append(
-            Write(
-                Started(
-                    run=run_id,
-                    job=live.run.job.name,
-                    scheduled=live.run.scheduled,
-                    trigger=live.run.trigger,
-                    attempt=live.attempt,
-                    at=now.wall,
-                    late_s=now.wall - live.due_at,
-                    pid=pid,
-                )
-            )
-        )
+    def _spawned(self, report: Spawned, now: Reading) -> None:
+        run_id = report.run_id
+        live = replace(self._live[run_id], started=now, pid=report.pid, born=report.born)
+        self._put(live)
+        self.actions.append(Write(started(live, now)))
         if live.run.job.timeout is not None:
             self._timers.set((Alarm.TIMEOUT, run_id), now.mono + live.run.job.timeout)
 
     def _exited(self, exit_: Exited, now: Reading) -> None:
         live = self._live[exit_.run_id]
-        started = live.started
-        record = replace(
-            self._finished(live, _outcome(live, exit_), now),
-            exit_code=exit_.exit_code,
-            signal=exit_.signal,
-            started=started.wall if started else None,
-            duration_s=now.mono - started.mono if started else None,
-            cpu_s=exit_.cpu_s,
-            max_rss_bytes=exit_.max_rss_bytes,
-            output=exit_.output,
-            output_bytes=exit_.output_bytes,
-        )
-        self._end_attempt(live, now, record)
+        self._end_attempt(live, now, ended(live, exit_, now))
 
     def expire(self, now: Reading) -> None:
         """Act on every timer that has run out."""
@@ -192,28 +225,27 @@ class Dispatch:
         if live is not None:
             self._call_off(live, Outcome.CANCELLED, "cancelled by hand", now)
 
-    def forget(self, jobs: Iterable[str], now: Reading) -> None:
-        """These jobs are gone: what runs goes on, what has not started is left out."""
+    def supersede(self, jobs: Iterable[str], now: Reading) -> None:
+        """These jobs are due at other times from now on: leave out what has not started."""
         for name in jobs:
             for run_id in tuple(self._by_job.get(name, ())):
                 live = self._live[run_id]
                 if live.phase in WAITING and live.attempt == 1:
-                    self._skip(live.run, SkipReason.SUPERSEDED, now)
-                    self._remove(live)
-                elif live.phase not in IN_POOL:
-                    self._call_off(live, Outcome.CANCELLED, "removed from the jobfile", now)
+                    self._supersede(live, now)
 
-    def drain(self, now: Reading) -> None:
-        """stsd is stopping: what has no child yet will not get one, and nothing is retried."""
-        self._draining = True
-        for live in self.live():
-            if live.phase in WAITING and live.attempt == 1:
-                at = live.run.scheduled
-                missed = Missed(live.run.job.name, at, at, 1, MissReason.DOWN, now.wall)
-                self.actions.append(Write(missed))
-                self._remove(live)
-            elif live.phase not in IN_POOL:
-                self._call_off(live, Outcome.INTERRUPTED, "stsd stopped before this attempt", now)
+    def forget(self, jobs: Sequence[str], now: Reading) -> None:
+        """These jobs are gone: what runs goes on, what has not started is left out."""
+        self.supersede(jobs, now)
+        for name in jobs:
+            for run_id in tuple(self._by_job.get(name, ())):
+                live = self._live[run_id]
+                if live.phase not in IN_POOL:
+                    self._call_off(live, Outcome.CANCELLED, REMOVED, now)
+
+    def give_up(self, run: Run, attempt: int, now: Reading) -> None:
+        """End a run between two attempts whose job is gone."""
+        live = Live(run, Phase.DELAYED, attempt, float(run.scheduled))
+        self.actions.append(Write(finished(live, Outcome.CANCELLED, now, REMOVED)))
 
     def interrupt(self, now: Reading) -> None:
         """Stop every child, each with its job's signal and grace."""
@@ -224,10 +256,20 @@ class Dispatch:
     def kill(self) -> None:
         """Kill every child at once."""
         for live in self.live():
+            if live.phase not in WITH_CHILD:
+                continue
             self._timers.drop((Alarm.KILL, live.run.id))
             self.actions.append(Send(live.run.id, "KILL"))
 
     # -- changes of phase
+
+    def _enlist(self, live: Live) -> Live:
+        self._by_job.setdefault(live.run.job.name, []).append(live.run.id)
+        return self._put(live)
+
+    def _start(self, live: Live) -> None:
+        self._put(replace(live, phase=Phase.RUNNING))
+        self.actions.append(Spawn(live.run, live.attempt))
 
     def _put(self, live: Live) -> Live:
         before = self._live.get(live.run.id)
@@ -259,7 +301,7 @@ class Dispatch:
         if live.phase is Phase.RUNNING:
             self._terminate(live, outcome, now)
         elif live.phase is not Phase.STOPPING:
-            self.actions.append(Write(self._finished(live, outcome, now, why)))
+            self.actions.append(Write(finished(live, outcome, now, why)))
             self._remove(live)
 
     def _end_attempt(self, live: Live, now: Reading, record: Finished) -> None:
@@ -267,7 +309,7 @@ class Dispatch:
         self._timers.drop((Alarm.TIMEOUT, run.id))
         self._timers.drop((Alarm.KILL, run.id))
         delay = None
-        if not self._draining and live.ending in (None, Outcome.TIMED_OUT):
+        if live.ending is not Outcome.CANCELLED:
             delay = delay_if_retried(run, live.attempt, record.outcome, now.wall, self._draw)
         if delay is None:
             self.actions.append(Write(record))
@@ -294,29 +336,9 @@ class Dispatch:
     # -- words
 
     def _skip(self, run: Run, reason: SkipReason, now: Reading) -> None:
-        self.actions.append(Write(Skipped(run.job.name, run.scheduled, reason, now.wall)))
-
-    def _finished(
-        self, live: Live, outcome: Outcome, now: Reading, error: str | None = None
-    ) -> Finished:
-        run = live.run
-        return Finished(
-            run=run.id,
-            job=run.job.name,
-            scheduled=run.scheduled,
-            trigger=run.trigger,
-            attempt=live.attempt,
-            outcome=outcome,
-            at=now.wall,
-            error=error,
-        )
+        skipped = Skipped(run.job.name, run.scheduled, reason, now.wall, run.trigger)
+        self.actions.append(Write(skipped))
 
     def _say(self, level: str, event: str, live: Live, **fields: object) -> None:
         place = {"job": live.run.job.name, "run": live.run.id, "attempt": live.attempt}
         self.actions.append(Say(level, event, place | fields))
-
-
-def _outcome(live: Live, exit_: Exited) -> Outcome:
-    if live.ending is not None:
-        return live.ending
-    return Outcome.SUCCEEDED if exit_.exit_code in live.run.job.success_codes else Outcome.FAILED

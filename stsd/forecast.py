@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from stsd.model import TriggerKind
 from stsd.triggers import Every, OnTheClock, Schedule
 from stsd.wallclock import LAST_INSTANT, Stretch
 
@@ -29,9 +30,12 @@ class ClockChange:
 
     `asked` is the first wall time concerned, `count` how many there are. `fires` are the times at
     which that one fires: one if moved, two if doubled, none if dropped; with the job's splay.
+    `kind` and `wildcard` are the part's.
     """
 
     job: str
+    kind: TriggerKind
+    wildcard: bool
     at: int
     effect: Effect
     asked: datetime
@@ -100,7 +104,16 @@ def _effect(
                 return None
     fires = (datetime.fromtimestamp(each + schedule.splay, part.clock.zone) for each in instants)
     asked = part.clock.aware(walls[0])
-    return ClockChange(job_name, stretch.begin, effect, asked, len(walls), tuple(fires))
+    return ClockChange(
+        job_name,
+        part.kind,
+        part.wildcard,
+        stretch.begin,
+        effect,
+        asked,
+        len(walls),
+        tuple(fires),
+    )
 
 
 def _walls(part: OnTheClock, stretch: Stretch) -> list[int]:

@@ -1,19 +1,16 @@
-"""The run history: appended whole line by whole line, read back newest first.
+"""The run history: appended whole line by whole line, and brought to the disk for good.
 
-One segment a UTC day, `LOG_DIR/history/2026-11-21.jsonl`. The one place that writes it, and the
-one that reads it.
+One segment a UTC day, `LOG_DIR/history/2026-11-21.jsonl`. The one place that appends to it.
 """
 
 from __future__ import annotations
 
 import errno
-import json
+import fcntl
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 from stsd.records import Record, encode
 
@@ -21,45 +18,112 @@ _BLOCK = 1 << 16
 
 
 class History:
-    """Appends records. What the disk does not take is kept, in order, for the next `flush`."""
+    """Appends records. What the disk does not take is kept, in order, for the next try.
+
+    A record is safe once `sync` has returned. A failed fdatasync is never trusted again on the
+    same descriptor: the kernel may have marked pages clean that it could not write, so the file
+    is cut back to what was safe, opened anew, and the rest written once more.
+    """
 
     def __init__(self, log_dir: Path) -> None:
         self._folder = log_dir / "history"
         self._pending: deque[tuple[date, bytes]] = deque()
+        self._unsafe: list[tuple[date, bytes]] = []
         self._day: date | None = None
+        self._newest = _newest_day(self._folder)
         self._fd = -1
+        self._safe_size = 0
+        self._distrusted = False
+
+    @property
+    def waiting(self) -> int:
+        """How many records are not in the file."""
+        return len(self._pending)
+
+    @property
+    def unsafe(self) -> bool:
+        """Whether any record would not outlast a power cut."""
+        return bool(self._pending or self._unsafe)
 
     def append(self, record: Record) -> None:
-        """Put the record behind those that wait to be written; `flush` writes them."""
-        self._pending.append((datetime.fromtimestamp(record.at, UTC).date(), encode(record)))
+        """Put the record behind those that wait to be written. When the clock is set back the
+        newest segment goes on: the order of the lines is the order in which things happened."""
+        self._newest = max(self._newest, datetime.fromtimestamp(record.at, UTC).date())
+        self._pending.append((self._newest, encode(record)))
 
     def flush(self) -> None:
         """Write all that waits. Raises OSError; whatever was not written still waits."""
         while self._pending:
             day, line = self._pending[0]
             self._write(self._segment(day), line)
-            self._pending.popleft()
+            self._unsafe.append(self._pending.popleft())
 
-    @property
-    def waiting(self) -> int:
-        """How many records are not on the disk."""
-        return len(self._pending)
+    def sync(self) -> None:
+        """Write all that waits, and see it safe on the disk. Raises OSError; whatever is not safe
+        is tried again by the next call."""
+        self.flush()
+        if self._unsafe:
+            self._sync_segment()
+
+    def position(self) -> tuple[str, int] | None:
+        """The segment that is open and how much of it is safe; None if none is."""
+        return None if self._day is None else (f"{self._day}.jsonl", self._safe_size)
 
     def reopen(self) -> None:
-        """Let go of the open segment; the next record opens it by name again."""
+        """Let go of the open segment; the next record opens it by name again. Raises OSError."""
+        if self._unsafe:
+            self.sync()
+        self._close()
+
+    def _close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._day = -1, None
 
     def _segment(self, day: date) -> int:
+        if self._distrusted:
+            self._take_back()
         if day != self._day:
-            self.reopen()
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._fd = os.open(self._folder / f"{day}.jsonl", flags, 0o600)
-            self._day = day
-            _cut_torn_tail(self._fd)
+            if self._unsafe:
+                self._sync_segment()
+            self._close()
+            self._open(day)
         return self._fd
+
+    def _open(self, day: date) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._fd = os.open(self._folder / f"{day}.jsonl", flags, 0o600)
+        fcntl.flock(self._fd, fcntl.LOCK_SH)  # retention leaves alone what somebody appends to
+        if os.fstat(self._fd).st_nlink == 0:  # it was removed between the two
+            os.close(self._fd)
+            self._fd = os.open(self._folder / f"{day}.jsonl", flags, 0o600)
+            fcntl.flock(self._fd, fcntl.LOCK_SH)
+        self._day = day
+        self._safe_size = _cut_torn_tail(self._fd)
+        if not self._safe_size:
+            sync_folder(self._folder)
+
+    def _sync_segment(self) -> None:
+        try:
+            os.fdatasync(self._fd)
+        except OSError:
+            self._distrusted = True
+            raise
+        self._safe_size = os.fstat(self._fd).st_size
+        self._unsafe.clear()
+
+    def _take_back(self) -> None:
+        """Cut the file back to what is safe, through a new descriptor, and write the rest anew."""
+        day, safe = self._day, self._safe_size
+        self._close()
+        if day is not None:
+            self._open(day)
+            os.ftruncate(self._fd, min(safe, os.fstat(self._fd).st_size))
+            self._safe_size = os.fstat(self._fd).st_size
+        self._pending.extendleft(reversed(self._unsafe))
+        self._unsafe.clear()
+        self._distrusted = False
 
     @staticmethod
     def _write(fd: int, line: bytes) -> None:
@@ -69,8 +133,16 @@ class History:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _cut_torn_tail(fd: int) -> None:
-    """Take away what follows the last newline: a record of which only a part was written."""
+def _newest_day(folder: Path) -> date:
+    """The day of the last segment there is."""
+    names = [path.name[:10] for path in folder.glob("????-??-??.jsonl*")]
+    days = [date.fromisoformat(name) for name in names if name.replace("-", "").isdigit()]
+    return max(days, default=date.min)
+
+
+def _cut_torn_tail(fd: int) -> int:
+    """Take away what follows the last newline, a record of which only a part was written; returns
+    the size that is left."""
     end = size = os.fstat(fd).st_size
     while end > 0:
         start = max(0, end - _BLOCK)
@@ -81,45 +153,13 @@ def _cut_torn_tail(fd: int) -> None:
         end = start
     if end < size:
         os.ftruncate(fd, end)
+    return end
 
 
-def newest_first(log_dir: Path, damaged: Callable[[Path, bytes], None]) -> Iterator[dict[str, Any]]:
-    """Every record of the history as a JSON object, the last written one first.
-
-    Lines that are no record are handed to `damaged` with their file, and passed over.
-    """
-    for segment in sorted((log_dir / "history").glob("????-??-??.jsonl"), reverse=True):
-        for line in _lines_backwards(segment):
-            record = _parsed(line)
-            if record is None:
-                damaged(segment, line)
-            else:
-                yield record
-
-
-def _lines_backwards(path: Path) -> Iterator[bytes]:
-    """The lines of a file from its end, without a partial one that is being written."""
-    with path.open("rb") as file:
-        position = file.seek(0, os.SEEK_END)
-        rest = b""
-        whole = False  # what follows the last newline is not a line yet
-        while position > 0:
-            step = min(_BLOCK, position)
-            position -= step
-            file.seek(position)
-            lines = (file.read(step) + rest).split(b"\n")
-            rest = lines[0]
-            for line in reversed(lines[1:]):
-                if whole:
-                    yield line
-                whole = True
-        if rest and whole:
-            yield rest
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder outlast a power cut."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and "event" in record else None
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -137,6 +137,8 @@ class _Intake:
         for name in ("log_dir", "state_dir"):
             if name in values:
                 values[name] = Path(values[name])
+        for name, limit in values.pop("history", {}).items():
+            values[f"history_{name}"] = limit
         return Settings(**{"timezone": self._local_zone, **values}), patterns
 
     def _result(self, settings: Settings) -> Examined:

@@ -78,9 +78,9 @@ _DAEMON = (
         Group.DAEMON,
         "history",
         HISTORY,
-        "How much history is kept.",
+        "How much history and captured output is kept, by whole days; the oldest goes first.",
         '{ keep = "90d", max_size = "1G" }',
-        instead="delete old files of LOG_DIR/history by a job of your own",
+        "(all of it)",
     ),
     Key(
         Group.DAEMON,

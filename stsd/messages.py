@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stsd.memory import Memory
 from stsd.model import Jobfile, Run
-from stsd.records import Record
+from stsd.records import Intent, Record
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """The daemon is up; comes first, and once."""
+    """The daemon is up; comes first, and once. `memory` is what the last one left behind;
+    `in_place` tells that this process was the last one, too."""
+
+    memory: Memory
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,7 @@ class Spawned:
 
     run_id: str
     pid: int
+    born: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,7 @@ class SpawnFailed:
 @dataclass(frozen=True, slots=True)
 class Exited:
     """The child of an attempt has ended: by itself with `exit_code`, or by `signal` (its name).
+    Neither is known of a child of an earlier daemon.
 
     `cpu_s` and `max_rss_bytes` are of the child and its own children; `output` is relative to the
     log folder.
@@ -49,10 +56,27 @@ class Exited:
     run_id: str
     exit_code: int | None
     signal: str | None
-    cpu_s: float
+    cpu_s: float | None
     max_rss_bytes: int | None
     output: str
     output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The intents of every Commit so far are on the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFailed:
+    """The history cannot be written; what was to be written is kept and tried again."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiskBack:
+    """All that was to be written has been written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +105,28 @@ class Stop:
     """stsd is asked to end; asked a second time it no longer waits, a third time it kills."""
 
 
-Event = Begin | Tick | Spawned | SpawnFailed | Exited | Reload | Trigger | Cancel | Stop
+Event = (
+    Begin
+    | Tick
+    | Spawned
+    | SpawnFailed
+    | Exited
+    | Committed
+    | DiskFailed
+    | DiskBack
+    | Reload
+    | Trigger
+    | Cancel
+    | Stop
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Bring these intents, and all records before them, to the disk for good; the answer is a
+    Committed or a DiskFailed."""
+
+    intents: tuple[Intent, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,4 +166,4 @@ class Quit:
     """Nothing is left to be done: end the process."""
 
 
-Action = Spawn | Send | Write | Say | Quit
+Action = Commit | Spawn | Send | Write | Say | Quit

@@ -45,11 +45,12 @@ class SkipReason(StrEnum):
 
 
 class MissReason(StrEnum):
-    """Why occurrences fell due unseen: stsd was not running (or was stopping), or the machine
-    slept, the process was stopped or the clock was set forward."""
+    """Why occurrences fell due unseen: stsd was not running; the machine slept, the process was
+    stopped or the clock was set forward; or the history could not be written."""
 
     DOWN = "down"
     SLEPT = "slept"
+    HELD = "held"
 
 
 class Overlap(StrEnum):
@@ -59,6 +60,28 @@ class Overlap(StrEnum):
     QUEUE = "queue"
     ALLOW = "allow"
     REPLACE = "replace"
+
+
+class CatchUp(StrEnum):
+    """Which of the occurrences that passed unseen are run afterwards."""
+
+    LATEST = "latest"
+    ALL = "all"
+    NONE = "none"
+
+
+class Delivery(StrEnum):
+    """What a crash may do to an occurrence: lose it, or repeat it."""
+
+    AT_MOST_ONCE = "at_most_once"
+    AT_LEAST_ONCE = "at_least_once"
+
+
+class LogFailure(StrEnum):
+    """What becomes of a job while the history cannot be written."""
+
+    HOLD = "hold"
+    RUN = "run"
 
 
 class Backoff(StrEnum):
@@ -166,7 +189,8 @@ class Job:
 
     `cwd` is absolute. `env` holds what the jobfile adds to the child's environment. `timeout` and
     `stop_grace` are in seconds; no `timeout` lets a run go on for ever. A higher `priority`
-    goes first.
+    goes first. Of what passed unseen, `catch_up` may run what is no older than `catch_up_window`
+    (seconds), and of that the last `catch_up_limit`.
     """
 
     name: str
@@ -183,6 +207,11 @@ class Job:
     overlap: Overlap = Overlap.SKIP
     priority: int = 0
     success_codes: frozenset[int] = frozenset({0})
+    catch_up: CatchUp = CatchUp.LATEST
+    catch_up_window: float = 3600.0
+    catch_up_limit: int = 100
+    delivery: Delivery = Delivery.AT_MOST_ONCE
+    on_log_failure: LogFailure = LogFailure.HOLD
     enabled: bool = True
     tags: tuple[str, ...] = ()
 
@@ -190,13 +219,16 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The `[daemon]` table. `log_dir` and `state_dir` are None where the jobfile leaves them to
-    the environment; `timezone` is an IANA name; `stop_timeout` is in seconds."""
+    the environment; `timezone` is an IANA name; `stop_timeout` and `history_keep` are in seconds,
+    `history_max_size` in bytes, both None for no limit."""
 
     timezone: str = "UTC"
     log_dir: Path | None = None
     state_dir: Path | None = None
     max_running: int = 16
     stop_timeout: float = 30.0
+    history_keep: float | None = None
+    history_max_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

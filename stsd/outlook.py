@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date, time, timedelta
 from itertools import pairwise
 
+from stsd.calendar import OneDay
 from stsd.forecast import ClockChange, Effect, clock_changes
-from stsd.model import Job, Jobfile, Overlap
-from stsd.triggers import Schedule, schedule_for
+from stsd.model import Fold, Gap, Job, Jobfile, Overlap, TriggerKind, When
+from stsd.triggers import OnTheClock, Schedule, schedule_for
 from stsd.units import format_duration
 
 TWO_YEARS = 2 * 366 * 86400
@@ -50,21 +52,31 @@ class Outlook:
                 if schedule.next_after(self._now) is None:
                     yield _over(job)
                     continue
+                yield from self._passed(job, schedule)
                 yield from self._clock_changes(job, schedule)
                 yield from self._pile_up(job, schedule)
 
+    def _passed(self, job: Job, schedule: Schedule) -> Iterator[Warned]:
+        """Single days that are over, beside times that are still to come."""
+        for part in schedule.parts:
+            if not isinstance(part, OnTheClock) or not isinstance(part.times.days, OneDay):
+                continue
+            if part.next_after(self._now - schedule.splay) is None:
+                day = date(1970, 1, 1) + timedelta(days=part.times.days.day)
+                yield Warned(job.name, part.kind, f"{day} has passed", "take it out")
+
     def _clock_changes(self, job: Job, schedule: Schedule) -> Iterator[Warned]:
-        """The changes of the next two years, one warning for each effect."""
+        """The changes of the next two years, one warning for each effect on a time of day."""
         if schedule not in self._changes:
             until = self._now + TWO_YEARS
             self._changes[schedule] = clock_changes(schedule, job.name, self._now, until)
-        key = "cron" if job.when.cron else "at"
-        for effect in Effect:
-            changes = [each for each in self._changes[schedule] if each.effect is effect]
-            if changes:
-                days = list(dict.fromkeys(f"{each.asked:%Y-%m-%d}" for each in changes))
-                later = f"; likewise on {', '.join(days[1:])}" if days[1:] else ""
-                yield Warned(job.name, key, f"{changes[0]}{later}", _REMEDIES[effect])
+        alike: dict[tuple[TriggerKind, Effect, time], list[ClockChange]] = {}
+        for change in self._changes[schedule]:
+            alike.setdefault((change.kind, change.effect, change.asked.time()), []).append(change)
+        for (kind, _, _), changes in alike.items():
+            days = list(dict.fromkeys(f"{each.asked:%Y-%m-%d}" for each in changes))
+            later = f"; likewise on {', '.join(days[1:])}" if days[1:] else ""
+            yield Warned(job.name, kind, f"{changes[0]}{later}", _remedy(changes[0], job.when))
 
     def _pile_up(self, job: Job, schedule: Schedule) -> Iterator[Warned]:
         """A queue that grows while each run takes as long as it may."""
@@ -77,6 +89,14 @@ class Outlook:
             often, long = format_duration(gap), format_duration(job.timeout)
             message = f'runs pile up: due after {often}, each may take {long}, overlap is "queue"'
             yield Warned(job.name, "timeout", message, 'a shorter timeout, or overlap = "skip"')
+
+
+def _remedy(change: ClockChange, when: When) -> str:
+    if change.effect is Effect.DROPPED and not change.wildcard and when.gap is Gap.SKIP:
+        return 'dst = { gap = "after" } runs it after the gap'
+    if change.effect is Effect.DOUBLED and not change.wildcard and when.fold is Fold.BOTH:
+        return 'dst = { fold = "first" } runs it once'
+    return _REMEDIES[change.effect]
 
 
 def _shortest_gap(schedule: Schedule, now: int) -> int | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from stsd.key import SOON, Group, Key
 from stsd.kinds import SignalName
-from stsd.model import Overlap
-from stsd.shapes import NAME_PATTERN, NOTIFY, OUTPUT, RETRY, CatchUp, Delivery, LogFailure
+from stsd.model import CatchUp, Delivery, LogFailure, Overlap
+from stsd.shapes import NAME_PATTERN, NOTIFY, OUTPUT, RETRY
 from stsd.values import Choice, Duration, ListOf, SetOf, Size, Text, Whole
 
 POLICIES = (
@@ -87,7 +87,7 @@ POLICIES = (
         Choice(tuple(CatchUp)),
         "Which of the occurrences that were missed are run afterwards.",
         '"all"',
-        instead=SOON,
+        '"latest"',
     ),
     Key(
         Group.POLICY,
@@ -95,7 +95,7 @@ POLICIES = (
         Duration(),
         "How old a missed occurrence may be to be run.",
         '"6h"',
-        instead=SOON,
+        '"1h"',
     ),
     Key(
         Group.POLICY,
@@ -103,7 +103,7 @@ POLICIES = (
         Whole(1, 100_000),
         'How many of them are run with catch_up = "all".',
         "10",
-        instead=SOON,
+        "100",
     ),
     Key(
         Group.POLICY,
@@ -111,7 +111,7 @@ POLICIES = (
         Choice(tuple(Delivery)),
         "Whether a crash may rather lose an occurrence or repeat it.",
         '"at_least_once"',
-        instead=SOON,
+        '"at_most_once"',
     ),
     Key(
         Group.POLICY,
@@ -119,7 +119,7 @@ POLICIES = (
         Choice(tuple(LogFailure)),
         "Whether it runs while the history cannot be written.",
         '"run"',
-        instead=SOON,
+        '"hold"',
     ),
 )
 

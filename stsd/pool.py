@@ -13,14 +13,16 @@ import selectors
 import signal
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from stsd.child import ChildSpec, child_spec
 from stsd.errors import SpawnError
-from stsd.messages import Exited
+from stsd.memory import Open
+from stsd.messages import Exited, Spawned
 from stsd.model import Run
 from stsd.output import open_output, output_name
+from stsd.recovery import born
 
 # How often a process group is looked at whose leader has ended before the rest of it.
 LINGER_POLL_S = 0.05
@@ -29,9 +31,10 @@ LINGER_POLL_S = 0.05
 @dataclass(slots=True)
 class _Child:
     run_id: str
-    process: subprocess.Popen[bytes]
+    pid: int
     pidfd: int
     output: str
+    process: subprocess.Popen[bytes] | None  # of an adopted child there is none
     told_to_stop: bool = False
     killed: bool = False
 
@@ -54,8 +57,8 @@ class Pool:
         self._by_pidfd: dict[int, _Child] = {}
         self._lingering: dict[str, Exited] = {}
 
-    def spawn(self, run: Run, attempt: int) -> int:
-        """Start an attempt and return its pid. Raises SpawnError."""
+    def spawn(self, run: Run, attempt: int) -> Spawned:
+        """Start the child of an attempt. Raises SpawnError."""
         name = output_name(run.job.name, run.id, attempt)
         spec = child_spec(run, attempt, self._environ)
         try:
@@ -69,14 +72,24 @@ class Pool:
         finally:
             os.close(output)
         try:
-            pidfd = os.pidfd_open(process.pid)
-            self._selector.register(pidfd, selectors.EVENT_READ, self)
+            child = self._watch(_Child(run.id, process.pid, -1, name, process))
         except OSError as error:
             _abandon(process)
             raise SpawnError(f"cannot watch the child: {_why(error)}") from error
-        child = _Child(run.id, process, pidfd, name)
-        self._by_run[run.id] = self._by_pidfd[pidfd] = child
-        return process.pid
+        return Spawned(run.id, child.pid, born(child.pid) or 0)
+
+    def adopt(self, attempt: Open) -> None:
+        """Watch a child that an earlier daemon started. Raises OSError if it has gone."""
+        if attempt.pid is None:
+            raise ProcessLookupError(attempt.run)
+        name = output_name(attempt.job, attempt.run, attempt.attempt)
+        self._watch(_Child(attempt.run, attempt.pid, -1, name, None))
+
+    def _watch(self, child: _Child) -> _Child:
+        child.pidfd = os.pidfd_open(child.pid)
+        self._selector.register(child.pidfd, selectors.EVENT_READ, self)
+        self._by_run[child.run_id] = self._by_pidfd[child.pidfd] = child
+        return child
 
     def send(self, run_id: str, name: str) -> None:
         """Send a signal (`TERM`, `KILL`, ...) to all of a run's process group."""
@@ -85,7 +98,7 @@ class Pool:
             return
         child.told_to_stop = True
         child.killed = child.killed or name == "KILL"
-        _signal_group(child.process.pid, signal.Signals[f"SIG{name}"])
+        _signal_group(child.pid, signal.Signals[f"SIG{name}"])
 
     def collect(self, pidfd: int) -> Exited | None:
         """Reap the child of a readable pidfd; None if its run is not over yet.
@@ -98,7 +111,7 @@ class Pool:
         self._selector.unregister(pidfd)
         os.close(pidfd)
         exited = self._reap(child)
-        if child.told_to_stop and not child.killed and _signal_group(child.process.pid, 0):
+        if child.told_to_stop and not child.killed and _signal_group(child.pid, 0):
             self._lingering[child.run_id] = exited
             return None
         del self._by_run[child.run_id]
@@ -109,12 +122,14 @@ class Pool:
         """Whether any group is to be looked at again in LINGER_POLL_S."""
         return bool(self._lingering)
 
-    def collect_lingering(self) -> list[Exited]:
-        """The runs whose group has gone by now, or has been killed."""
+    def collect_lingering(self, at_once: bool = False) -> list[Exited]:
+        """The runs whose group has gone by now, or has been killed; `at_once`: all of them."""
         over = [
             run_id
             for run_id in self._lingering
-            if self._by_run[run_id].killed or not _signal_group(self._by_run[run_id].process.pid, 0)
+            if at_once
+            or self._by_run[run_id].killed
+            or not _signal_group(self._by_run[run_id].pid, 0)
         ]
         for run_id in over:
             del self._by_run[run_id]
@@ -136,22 +151,31 @@ class Pool:
             raise SpawnError(_cannot_start(spec, error)) from error
 
     def _reap(self, child: _Child) -> Exited:
-        _, status, usage = os.wait4(child.process.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
-        child.process.returncode = code  # or Popen would wait for the pid itself, once it is reused
-        exited = Exited(
-            run_id=child.run_id,
-            exit_code=code if code >= 0 else None,
-            signal=None if code >= 0 else _signal_name(-code),
-            cpu_s=usage.ru_utime + usage.ru_stime,
-            max_rss_bytes=_peak_memory(usage),
-            output=child.output,
-            output_bytes=0,
-        )
         try:
-            return replace(exited, output_bytes=os.stat(self._log_dir / child.output).st_size)
+            _, status, usage = os.wait4(child.pid, 0)
+        except ChildProcessError:  # an earlier daemon's, and not this process under its old self
+            return self._exited(child, None, None)
+        code = os.waitstatus_to_exitcode(status)
+        if child.process is not None:
+            child.process.returncode = code  # or Popen would wait for the pid once it is reused
+        return self._exited(child, code, usage)
+
+    def _exited(
+        self, child: _Child, code: int | None, usage: resource.struct_rusage | None
+    ) -> Exited:
+        try:
+            output_bytes = os.stat(self._log_dir / child.output).st_size
         except FileNotFoundError:  # somebody tidied up; the run has ended all the same
-            return exited
+            output_bytes = 0
+        return Exited(
+            run_id=child.run_id,
+            exit_code=code if code is not None and code >= 0 else None,
+            signal=_signal_name(-code) if code is not None and code < 0 else None,
+            cpu_s=usage.ru_utime + usage.ru_stime if usage else None,
+            max_rss_bytes=_peak_memory(usage) if usage else None,
+            output=child.output,
+            output_bytes=output_bytes,
+        )
 
 
 def _peak_memory(usage: resource.struct_rusage) -> int | None:

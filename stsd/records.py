@@ -8,16 +8,85 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from stsd.model import MissReason, Outcome, SkipReason, TriggerKind
+from stsd.model import MissReason, Outcome, SkipReason, TriggerKind, When
+from stsd.plan import plan_of
 from stsd.units import rfc3339
 
 _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """stsd has started. `boot` is the kernel's id of this boot of the machine; a process of which
+    a later record tells belongs to it."""
+
+    pid: int
+    boot: str
+    version: str
+    at: float
+
+    def fields(self) -> dict[str, object]:
+        """The record as a JSON object, `event` first."""
+        return {
+            "event": "daemon",
+            "pid": self.pid,
+            "boot": self.boot,
+            "version": self.version,
+            "at": rfc3339(self.at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """From `since` on, and not at `since` itself, a job is due by this schedule; `when` is None
+    when it is no longer due at all. What is demanded of a job, and to be accounted for, follows
+    from these records alone."""
+
+    job: str
+    when: When | None
+    since: int
+    at: float
+
+    def fields(self) -> dict[str, object]:
+        """The record as a JSON object, `event` first."""
+        return {
+            "event": "schedule",
+            "job": self.job,
+            "when": None if self.when is None else plan_of(self.when),
+            "since": rfc3339(self.since),
+            "at": rfc3339(self.at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """An attempt is about to be started. On the disk before its process exists."""
+
+    run: str
+    job: str
+    scheduled: int
+    trigger: TriggerKind
+    attempt: int
+    at: float
+
+    def fields(self) -> dict[str, object]:
+        """The record as a JSON object, `event` first."""
+        return {
+            "event": "intent",
+            "run": self.run,
+            "job": self.job,
+            "scheduled": rfc3339(self.scheduled),
+            "trigger": self.trigger,
+            "attempt": self.attempt,
+            "at": rfc3339(self.at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Started:
     """An attempt has a process. `late_s` is how long after the scheduled instant (of a retry:
-    after the time it was put off to) that was."""
+    after the time it was put off to) that was; `born` is the process's start in clock ticks since
+    boot (proc_pid_stat(5), field 22), which tells it from a later one of the same pid."""
 
     run: str
     job: str
@@ -27,6 +96,7 @@ class Started:
     at: float
     late_s: float
     pid: int
+    born: int
 
     def fields(self) -> dict[str, object]:
         """The record as a JSON object, `event` first."""
@@ -40,6 +110,7 @@ class Started:
             "at": rfc3339(self.at),
             "late_s": round(self.late_s, 3),
             "pid": self.pid,
+            "born": self.born,
         }
 
 
@@ -98,6 +169,7 @@ class Skipped:
     scheduled: int
     reason: SkipReason
     at: float
+    trigger: TriggerKind
 
     def fields(self) -> dict[str, object]:
         """The record as a JSON object, `event` first."""
@@ -107,6 +179,7 @@ class Skipped:
             "scheduled": rfc3339(self.scheduled),
             "reason": self.reason,
             "at": rfc3339(self.at),
+            "trigger": self.trigger,
         }
 
 
@@ -134,7 +207,7 @@ class Missed:
         }
 
 
-Record = Started | Finished | Skipped | Missed
+Record = Begun | Planned | Intent | Started | Finished | Skipped | Missed
 
 
 def encode(record: Record) -> bytes:

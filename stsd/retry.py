@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stsd.model import Backoff, Outcome, Retry, Run
+from stsd.model import Backoff, Delivery, Outcome, Retry, Run
 
 _DOUBLINGS = 64
 
@@ -35,9 +35,13 @@ def delay_if_retried(
 ) -> float | None:
     """Seconds until the next attempt of a run whose attempt ended so, or None if it was the last.
 
-    `now` is the wall clock's reading; `within` counts from the scheduled instant.
+    `now` is the wall clock's reading; `within` counts from the scheduled instant. What is to be
+    delivered at least once goes on at once after an interruption, for as long as it would be
+    caught up with.
     """
     retry = run.job.retry
+    if outcome is Outcome.INTERRUPTED and run.job.delivery is Delivery.AT_LEAST_ONCE:
+        return 0.0 if now - run.scheduled <= run.job.catch_up_window else None
     if attempt > retry.max or outcome not in retry.on:
         return None
     delay = delay_after(retry, attempt, draw)

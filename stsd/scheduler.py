@@ -6,16 +6,21 @@ a process or rolls a die: the readings of the clock and the random draws are han
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 
-from stsd.agenda import Agenda, Demand
+from stsd.agenda import Agenda
+from stsd.catchup import Passed, limit_of, settle, unsettled
 from stsd.dispatch import Dispatch
+from stsd.memory import Book, Delayed, Memory, Open
 from stsd.messages import (
     Action,
     Begin,
     Cancel,
+    Committed,
+    DiskBack,
+    DiskFailed,
     Event,
     Exited,
     Quit,
@@ -28,8 +33,20 @@ from stsd.messages import (
     Trigger,
     Write,
 )
-from stsd.model import Job, Jobfile, MissReason, Reading, Run, TriggerKind
-from stsd.records import Missed
+from stsd.model import (
+    ArgvTask,
+    Job,
+    Jobfile,
+    LogFailure,
+    MissReason,
+    Reading,
+    Run,
+    TriggerKind,
+)
+from stsd.plan import Plan, plan_of, when_of
+from stsd.records import Missed, Planned
+from stsd.runs import WITH_CHILD, Child
+from stsd.triggers import Due, Schedule, schedule_for
 from stsd.units import compact, rfc3339
 
 # Debian's cron takes a step of more than three hours for a correction of the clock (cron(8));
@@ -53,9 +70,12 @@ class Scheduler:
 
     def __init__(self, jobfile: Jobfile, draw: Callable[[], float]) -> None:
         self._jobfile = jobfile
-        self._agenda = Agenda()
+        # Jobs that run while nothing can be recorded have an agenda that goes on meanwhile.
+        self._agendas = {policy: Agenda() for policy in LogFailure}
         self._dispatch = Dispatch(jobfile.settings.max_running, draw)
+        self._since: dict[str, int] = {}
         self._last: Reading | None = None
+        self._held = False
         self._stops = 0
         self._stop_at: float | None = None
 
@@ -64,105 +84,254 @@ class Scheduler:
         """The jobfile in force."""
         return self._jobfile
 
-    @property
-    def running(self) -> int:
-        """How many runs have a child."""
-        return self._dispatch.running
-
     def wake(self) -> Wake:
         """When to step next if nothing happens before."""
         timers = [self._dispatch.earliest_timer(), self._stop_at]
         mono = min((timer for timer in timers if timer is not None), default=None)
-        return Wake(None if self._stops else self._agenda.earliest(), mono)
+        instants = [agenda.earliest() for agenda in self._active()]
+        wall = min((instant for instant in instants if instant is not None), default=None)
+        return Wake(wall, mono)
+
+    def memory(self) -> Memory:
+        """What a restart would have to know. Not to be asked for while the disk fails."""
+        books = {}
+        for agenda in self._agendas.values():
+            marks = agenda.marks
+            for job in agenda.jobs():
+                books[job.name] = self._book(job, agenda.schedule_of(job.name), marks[job.name])
+        lives = self._dispatch.live()
+        return Memory(
+            books=books,
+            open={live.run.id: live.open() for live in lives if live.phase in WITH_CHILD},
+            delayed={live.run.id: live.delayed() for live in lives if live.between_attempts},
+        )
 
     def step(self, event: Event, now: Reading) -> list[Action]:
         """Take in one event; the actions are to be performed in their order."""
         self._watch_the_clock(now)
         match event:
             case Begin():
-                self._begin(now)
+                self._begin(event, now)
             case Tick():
                 self._tick(now)
             case Spawned() | SpawnFailed() | Exited():
                 self._dispatch.hear(event, now)
-            case Reload():
-                self._reload(event.jobfile, now)
-            case Trigger():
-                self._trigger(self._jobfile.jobs[event.job], now)
-            case Cancel():
-                self._dispatch.cancel(event.run_id, now)
-            case Stop():
-                self._stop(now)
-        if self._stops:
-            self._quit_when_done()
-        else:
-            self._dispatch.fill()
+            case Committed() | DiskFailed() | DiskBack():
+                self._hear_of_the_disk(event, now)
+            case Reload() | Trigger() | Cancel() | Stop():
+                self._obey(event, now)
         actions, self._dispatch.actions = self._dispatch.actions, []
         return actions
 
-    def _begin(self, now: Reading) -> None:
-        self._agenda.enter(self._scheduled_jobs(), now.wall)
-        for job in self._scheduled_jobs():
-            if job.when.on_start:
-                self._admit(job, floor(now.wall), TriggerKind.ON_START, now)
+    def _obey(self, order: Reload | Trigger | Cancel | Stop, now: Reading) -> None:
+        match order:
+            case Reload():
+                self._reload(order.jobfile, now)
+            case Trigger():
+                self._admit_untimed(
+                    self._jobfile.jobs[order.job], TriggerKind.MANUAL, "manual", now
+                )
+            case Cancel():
+                self._dispatch.cancel(order.run_id, now)
+            case Stop():
+                self._stop(now)
+
+    # -- time passes
 
     def _tick(self, now: Reading) -> None:
         self._dispatch.expire(now)
         if self._stop_at is not None and now.mono >= self._stop_at:
             self._stop_at = None
             self._dispatch.interrupt(now)
+        self._meet_all(now, MissReason.SLEPT)
         if not self._stops:
-            for demand in self._agenda.pop_due(now.wall):
-                self._meet(demand, now)
+            self._dispatch.fill(now)
+        elif not self._dispatch.children:
+            self._do(Quit())
 
-    def _meet(self, demand: Demand, now: Reading) -> None:
-        job, missed = demand.job, demand.missed
+    def _active(self) -> list[Agenda]:
+        if self._stops:
+            return []
+        if self._held:
+            return [self._agendas[LogFailure.RUN]]
+        return list(self._agendas.values())
+
+    def _meet_all(self, now: Reading, reason: MissReason) -> None:
+        for agenda in self._active():
+            for demand in agenda.pop_due(now.wall):
+                self._miss(demand.job.name, demand.missed, reason, now)
+                self._admit_all(demand.job, demand.due, demand.late, now)
+
+    def _miss(self, job: str, missed: Passed | None, reason: MissReason, now: Reading) -> None:
         if missed is not None:
-            record = Missed(
-                job.name, missed.first, missed.last, missed.count, MissReason.SLEPT, now.wall
-            )
-            self._do(Write(record))
-        for due in demand.due:
-            self._admit(job, due.at, due.kind, now)
+            self._do(Write(Missed(job, missed.first, missed.last, missed.count, reason, now.wall)))
 
-    def _admit(self, job: Job, scheduled: int, kind: TriggerKind, now: Reading) -> None:
-        run = Run(f"{job.name}@{compact(scheduled)}", job, scheduled, kind)
-        self._dispatch.admit(run, now)
+    def _admit_all(self, job: Job, dues: Sequence[Due], late: int, now: Reading) -> None:
+        for number, due in enumerate(dues):
+            self._admit(job, due, now, caught_up=number < late)
 
-    def _trigger(self, job: Job, now: Reading) -> None:
+    def _admit(self, job: Job, due: Due, now: Reading, caught_up: bool = False) -> None:
+        run = Run(f"{job.name}@{compact(due.at)}", job, due.at, due.kind)
+        self._dispatch.admit(run, now, caught_up)
+
+    def _admit_untimed(self, job: Job, kind: TriggerKind, word: str, now: Reading) -> None:
+        """A run that no schedule demands. Its id bears the millisecond, lest it be taken for an
+        occurrence of the same second."""
         moment = now.wall
-        while self._dispatch.knows(run_id := f"{job.name}@manual-{_to_the_millisecond(moment)}"):
+        while self._dispatch.knows(run_id := f"{job.name}@{word}-{_to_the_millisecond(moment)}"):
             moment += 0.001
-        run = Run(run_id, job, floor(now.wall), TriggerKind.MANUAL)
-        self._dispatch.admit(run, now)
+        self._dispatch.admit(Run(run_id, job, floor(now.wall), kind), now)
+
+    def _watch_the_clock(self, now: Reading) -> None:
+        last, self._last = self._last, now
+        if last is None:
+            return
+        step = (now.wall - last.wall) - (now.mono - last.mono)
+        if step < -CORRECTION_S:
+            self._rewind(now)
+            self._do(Say("warning", "clock_rewound", {"step_s": step, "to": rfc3339(now.wall)}))
+        elif abs(step) >= NOTABLE_STEP_S:
+            self._do(Say("warning", "clock_stepped", {"step_s": round(step, 3)}))
+
+    def _rewind(self, now: Reading) -> None:
+        for agenda in self._agendas.values():
+            agenda.rewind(now.wall)
+            for job in agenda.jobs():
+                self._open_book(job, now)
+
+    # -- the beginning, and what was before it
+
+    def _begin(self, begin: Begin, now: Reading) -> None:
+        self._resume(begin.memory, now)
+        self._enter(self._settle_books(begin.memory, now), now)
+        if not begin.in_place:
+            for job in self._jobfile.jobs.values():
+                if job.enabled and job.when.on_start:
+                    self._admit_untimed(job, TriggerKind.ON_START, "start", now)
+
+    def _resume(self, memory: Memory, now: Reading) -> None:
+        for attempt in sorted(memory.open.values(), key=lambda attempt: attempt.scheduled):
+            run = self._remembered(attempt)
+            if attempt.alive and attempt.pid and attempt.born and attempt.started:
+                child = Child(attempt.pid, attempt.born, attempt.started)
+                self._dispatch.adopt(run, attempt.attempt, child, now)
+            else:
+                self._dispatch.close(run, attempt.attempt, attempt.started, now)
+        for delayed in sorted(memory.delayed.values(), key=lambda delayed: delayed.retry_at):
+            if delayed.job in self._jobfile.jobs:
+                run = self._remembered(delayed)
+                self._dispatch.postpone(run, delayed.attempt, delayed.retry_at, now)
+            else:
+                self._dispatch.give_up(self._remembered(delayed), delayed.attempt, now)
+
+    def _remembered(self, trace: Open | Delayed) -> Run:
+        """A run of an earlier daemon; of a job that is gone only the name is left."""
+        job = self._jobfile.jobs.get(trace.job) or Job(trace.job, ArgvTask(()))
+        return Run(trace.run, job, trace.scheduled, trace.trigger)
+
+    def _settle_books(self, memory: Memory, now: Reading) -> dict[str, int]:
+        """Account for the time without a daemon; returns the marks from which to go on."""
+        marks: dict[str, int] = {}
+        for name, book in memory.books.items():
+            job = self._jobfile.jobs.get(name)
+            if job is not None and _timed(job) and plan_of(job.when) == book.plan:
+                if book.mark > now.wall + CORRECTION_S:
+                    continue
+                self._since[name] = book.since
+                marks[name] = max(book.mark, *book.settled, *(last for _, last in book.spans), 0)
+                self._catch_up(job, book, now)
+            else:
+                self._close_book(name, book, job is not None and _timed(job), now)
+        for job in self._jobfile.jobs.values():
+            if _timed(job) and job.name not in self._since:
+                self._open_book(job, now)
+        return marks
+
+    def _catch_up(self, job: Job, book: Book, now: Reading) -> None:
+        schedule = schedule_for(job.when, job.name)
+        passed = unsettled(schedule, book, floor(now.wall))
+        run, missed = settle(schedule, passed, limit_of(job), now.wall - job.catch_up_window)
+        self._miss(job.name, missed, MissReason.DOWN, now)
+        self._admit_all(job, run, len(run), now)
+
+    def _close_book(self, name: str, book: Book, replaced: bool, now: Reading) -> None:
+        """What the old schedule still demanded has been missed: the jobfile has it no more."""
+        schedule = schedule_for(when_of(book.plan), name)
+        _, missed = settle(schedule, unsettled(schedule, book, floor(now.wall)), 0, 0.0)
+        self._miss(name, missed, MissReason.DOWN, now)
+        if not replaced:
+            self._do(Write(Planned(name, None, floor(now.wall), now.wall)))
+
+    def _open_book(self, job: Job, now: Reading) -> None:
+        self._since[job.name] = floor(now.wall)
+        self._do(Write(Planned(job.name, job.when, floor(now.wall), now.wall)))
+
+    def _book(self, job: Job, schedule: Schedule, mark: int) -> Book:
+        """The book of a job; runs that have not started are not settled."""
+        waiting = self._dispatch.waiting_for(job.name)
+        plan, since = plan_of(job.when), self._since[job.name]
+        if not waiting:
+            return Book(plan, since, mark)
+        low, settled = min(waiting) - 1, set()
+        due = schedule.next_after(low)
+        while due is not None and due.at <= mark:
+            settled.add(due.at)
+            due = schedule.next_after(due.at)
+        return Book(plan, since, low, frozenset(settled - waiting))
+
+    # -- orders
+
+    def _enter(self, marks: Mapping[str, int], now: Reading) -> None:
+        for policy, agenda in self._agendas.items():
+            jobs = [job for job in self._jobfile.jobs.values() if _timed(job)]
+            agenda.enter([job for job in jobs if job.on_log_failure is policy], now.wall, marks)
 
     def _reload(self, jobfile: Jobfile, now: Reading) -> None:
         # What fell due under the old jobfile is still run by it.
         self._tick(now)
-        self._dispatch.fill()
         old, new = self._jobfile.jobs, jobfile.jobs
+        marks = {name: at for agenda in self._agendas.values() for name, at in agenda.marks.items()}
         self._jobfile = jobfile
-        self._agenda.enter(self._scheduled_jobs(), now.wall)
+        self._replan(old, new, marks, now)
+        self._enter(marks, now)
         self._dispatch.max_running = jobfile.settings.max_running
-        removed = [name for name in old if name not in new]
-        self._dispatch.forget(removed, now)
-        changed = [name for name in new if name in old and new[name] != old[name]]
         added = [name for name in new if name not in old]
+        changed = [name for name in new if name in old and new[name] != old[name]]
         fields = {
             "added": added,
             "changed": changed,
-            "removed": removed,
+            "removed": [name for name in old if name not in new],
             "unchanged": len(new) - len(added) - len(changed),
         }
         self._do(Say("info", "reloaded", fields))
 
+    def _replan(
+        self,
+        old: Mapping[str, Job],
+        new: Mapping[str, Job],
+        marks: dict[str, int],
+        now: Reading,
+    ) -> None:
+        """Open and close the books of all jobs whose schedule is another one from now on."""
+        self._dispatch.forget([name for name in old if name not in new], now)
+        for name in {**old, **new}:
+            before, after = _plan_in_force(old.get(name)), _plan_in_force(new.get(name))
+            if before == after:
+                continue
+            self._dispatch.supersede([name], now)
+            marks.pop(name, None)
+            if after is None:
+                del self._since[name]
+                self._do(Write(Planned(name, None, floor(now.wall), now.wall)))
+            else:
+                self._open_book(new[name], now)
+
     def _stop(self, now: Reading) -> None:
         self._stops += 1
         if self._stops == 1:
-            self._dispatch.drain(now)
             self._stop_at = now.mono + self._jobfile.settings.stop_timeout
             fields = {
-                "running": self._dispatch.running,
+                "running": self._dispatch.children,
                 "stop_timeout_s": self._jobfile.settings.stop_timeout,
             }
             self._do(Say("info", "stopping", fields))
@@ -172,26 +341,29 @@ class Scheduler:
         else:
             self._dispatch.kill()
 
-    def _quit_when_done(self) -> None:
-        if not self._dispatch.live():
-            self._do(Quit())
+    # -- the disk
 
-    def _watch_the_clock(self, now: Reading) -> None:
-        last, self._last = self._last, now
-        if last is None:
-            return
-        step = (now.wall - last.wall) - (now.mono - last.mono)
-        if step < -CORRECTION_S:
-            self._agenda.rewind(now.wall)
-            self._do(Say("warning", "clock_rewound", {"step_s": step, "to": rfc3339(now.wall)}))
-        elif abs(step) >= NOTABLE_STEP_S:
-            self._do(Say("warning", "clock_stepped", {"step_s": round(step, 3)}))
-
-    def _scheduled_jobs(self) -> list[Job]:
-        return [job for job in self._jobfile.jobs.values() if job.enabled]
+    def _hear_of_the_disk(self, event: Committed | DiskFailed | DiskBack, now: Reading) -> None:
+        match event:
+            case Committed():
+                self._dispatch.committed()
+            case DiskFailed():
+                self._held = self._dispatch.held = True
+            case DiskBack():
+                self._held = self._dispatch.held = False
+                self._meet_all(now, MissReason.HELD)
 
     def _do(self, action: Action) -> None:
         self._dispatch.actions.append(action)
+
+
+def _timed(job: Job) -> bool:
+    """Whether the job falls due by the clock."""
+    return job.enabled and bool(job.when.cron or job.when.every or job.when.at)
+
+
+def _plan_in_force(job: Job | None) -> Plan | None:
+    return plan_of(job.when) if job is not None and _timed(job) else None
 
 
 def _to_the_millisecond(moment: float) -> str:

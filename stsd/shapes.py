@@ -28,28 +28,6 @@ from stsd.values import (
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
-class Delivery(StrEnum):
-    """What a crash may do to an occurrence: lose it, or repeat it."""
-
-    AT_MOST_ONCE = "at_most_once"
-    AT_LEAST_ONCE = "at_least_once"
-
-
-class CatchUp(StrEnum):
-    """Which of the occurrences that were missed are run afterwards."""
-
-    LATEST = "latest"
-    ALL = "all"
-    NONE = "none"
-
-
-class LogFailure(StrEnum):
-    """What becomes of a job while the history cannot be written."""
-
-    HOLD = "hold"
-    RUN = "run"
-
-
 class Event(StrEnum):
     """What a notification can be sent about."""
 
@@ -165,7 +143,10 @@ METRICS = Table(
     )
 )
 HISTORY = Table(
-    (Field("keep", Duration(), "how long"), Field("max_size", Size(), "how many bytes of it"))
+    (
+        Field("keep", Duration(), "how long"),
+        Field("max_size", Size(), "how many bytes, with the output of the runs"),
+    )
 )
 CONTROL = Table(
     (

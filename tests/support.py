@@ -129,7 +129,7 @@ class Stsd:
             for line in segment.read_text().splitlines()
         ]
         records = [json.loads(line) for line in lines]
-        return [r for r in records if r["event"] == event and job in (None, r["job"])]
+        return [r for r in records if r["event"] == event and job in (None, r.get("job"))]
 
     def wait_for_record(self, event: str, job: str, count: int = 1) -> dict[str, Any]:
         """The job's last record of this kind, once there are that many."""

@@ -14,6 +14,9 @@ import pytest
 
 from tests.support import DEADLINE_S, STSD, Stsd, clean_environment, wait_for
 
+# Signals 32 and 33 are the C library's own; sigaction(2) refuses to touch them for anybody else.
+OF_LIBC = 0b11 << 31
+
 
 def children_of(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -80,12 +83,12 @@ def test_a_record_holds_all_that_the_contract_names(stsd: Stsd) -> None:
     stsd.start()
     finished = stsd.wait_for_record("finished", "a")
     started = stsd.records("started", "a")[0]
-    assert " ".join(started) == "event run job scheduled trigger attempt at late_s pid"
+    assert " ".join(started) == "event run job scheduled trigger attempt at late_s pid born"
     assert " ".join(finished) == (
         "event run job scheduled trigger attempt outcome exit_code signal started at duration_s"
         " cpu_s max_rss_bytes output output_bytes error will_retry_at"
     )
-    assert re.fullmatch(r"a@\d{8}T\d{6}Z", started["run"])
+    assert re.fullmatch(r"a@start-\d{8}T\d{6}\.\d{3}Z", started["run"])
     assert finished["output"] == f"output/a/{started['run']}.1.log"
     assert (finished["outcome"], finished["exit_code"]) == ("failed", 3)
     assert finished["output_bytes"] == 3
@@ -209,7 +212,8 @@ def test_a_child_has_clean_signals_and_descriptors_and_a_session_of_its_own(stsd
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         signal.signal(signal.SIGINT, ignored)
     text = stsd.output_of(stsd.wait_for_record("finished", "look"))
-    assert re.findall(r"Sig(?:Blk|Ign):\s*0*([0-9a-f]+)", text) == ["0", "0"]
+    masks = [int(mask, 16) for mask in re.findall(r"Sig(?:Blk|Ign):\s*([0-9a-f]+)", text)]
+    assert [mask & ~OF_LIBC for mask in masks] == [0, 0]
     fds = re.findall(r" (\d+) -> (\S+)", text)
     assert [fd for fd, _ in fds if int(fd) > 2] == [fds[-1][0]]  # the folder that ls itself reads
     assert dict(fds)["0"] == "/dev/null"
@@ -225,10 +229,11 @@ def test_max_running_bounds_the_pool(stsd: Stsd) -> None:
     for n in range(6):
         stsd.wait_for_record("finished", f"j{n}")
     alive = most = 0
-    for segment in sorted((stsd.folder / "log" / "history").glob("*.jsonl")):
-        for line in segment.read_text().splitlines():
-            alive += {"started": 1, "finished": -1}[json.loads(line)["event"]]
-            most = max(most, alive)
+    for record in sorted(
+        stsd.records("started") + stsd.records("finished"), key=lambda record: record["at"]
+    ):
+        alive += {"started": 1, "finished": -1}[record["event"]]
+        most = max(most, alive)
     assert most == 2
 
 
@@ -385,14 +390,6 @@ def test_usr1_opens_the_history_anew_after_a_rotation(stsd: Stsd) -> None:
     stsd.wait_for_record("finished", "a")
 
 
-def test_usr2_does_not_end_the_daemon(stsd: Stsd) -> None:
-    stsd.write('[jobs.a]\ncommand = "true"\nevery = "1s"\n')
-    stsd.start()
-    stsd.signal(signal.SIGUSR2)
-    stsd.wait_for_event("restart_in_place_not_supported_yet")
-    stsd.wait_for_record("finished", "a")
-
-
 def test_a_second_daemon_on_the_same_state_exits_1_and_names_the_first(stsd: Stsd) -> None:
     stsd.start()
     second = stsd.run("run")
@@ -406,7 +403,8 @@ def test_detached_it_writes_its_log_and_pidfile_and_ends_on_term(stsd: Stsd) -> 
     pidfile = stsd.folder / "stsd.pid"
     done = stsd.run("run", "--daemon", "--pidfile", str(pidfile))
     assert (done.returncode, done.stderr) == (0, "")
-    pid = int(wait_for(lambda: pidfile.exists() and pidfile.read_text(), "a pidfile"))
+    stsd.wait_for_record("started", "a")
+    pid = int(pidfile.read_text())
     try:
         stsd.wait_for_record("finished", "a")
         assert os.getsid(pid) != os.getsid(0)
@@ -427,8 +425,8 @@ def test_a_stale_pidfile_is_no_obstacle(stsd: Stsd) -> None:
     pidfile = stsd.folder / "stsd.pid"
     pidfile.write_text(f"{ended.pid}\n")
     assert stsd.run("run", "--daemon", "--pidfile", str(pidfile)).returncode == 0
-    new = lambda: pidfile.exists() and pidfile.read_text().strip() not in ("", str(ended.pid))  # noqa: E731
-    wait_for(new, "a new pidfile")
+    log = stsd.folder / "log" / "stsd.log"
+    wait_for(lambda: log.exists() and "started_daemon" in log.read_text(), "the daemon to be up")
     os.kill(int(pidfile.read_text()), signal.SIGTERM)
     wait_for(lambda: not pidfile.exists(), "the pidfile to go")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stsd.describe import describe
+from stsd.describe import describe, describe_at, describe_every
 from stsd.errors import ScheduleError
 
 
@@ -51,3 +51,24 @@ def test_h_is_told_as_what_it_means_for_the_job() -> None:
 def test_what_is_no_expression_is_refused() -> None:
     with pytest.raises(ScheduleError):
         describe("61 * * * *")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("10:30", "at 10:30"),
+        ("10:30:15", "at 10:30:15"),
+        ("sunday 10:30", "at 10:30 on Sunday"),
+        ("mon-fri 9:00", "at 09:00 on Monday to Friday"),
+        ("2027-01-31 12:00", "at 12:00 on 2027-01-31, once"),
+    ],
+)
+def test_a_time_of_day_is_told_in_plain_words(text: str, words: str) -> None:
+    assert describe_at(text) == words
+
+
+@pytest.mark.parametrize(
+    ("period", "words"), [(5, "5s"), (5400, "1h30m"), (3601, "1h1s"), (90061, "1d1h1m1s")]
+)
+def test_a_period_is_told_to_the_second(period: int, words: str) -> None:
+    assert describe_every(period).startswith(f"every {words} of elapsed time")

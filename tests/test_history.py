@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from stsd.history import History, newest_first
-from stsd.model import SkipReason
+from stsd.archive import newest_first
+from stsd.history import History
+from stsd.model import SkipReason, TriggerKind
 from stsd.records import Skipped
 
 DAY = 86400
 
 
 def record(number: int, at: float = 0.0) -> Skipped:
-    return Skipped("job", number, SkipReason.OVERLAP, at)
+    return Skipped("job", number, SkipReason.OVERLAP, at, TriggerKind.CRON)
 
 
 def read(log_dir: Path) -> list[str]:
@@ -105,39 +106,9 @@ def test_a_torn_last_line_is_cut_off_before_anything_is_appended(tmp_path: Path,
     assert read(tmp_path) == instants(3, 1)
 
 
-def test_a_damaged_line_is_reported_and_passed_over(tmp_path: Path) -> None:
-    history = History(tmp_path)
-    for number in (1, 2, 3):
-        history.append(record(number))
-    history.flush()
-    segment = tmp_path / "history" / "1970-01-01.jsonl"
-    segment.write_bytes(segment.read_bytes().replace(b'00:00:02Z","reason"', b'00:00:02Z,"reason"'))
-    damaged: list[Path] = []
-    found = [
-        r["scheduled"] for r in newest_first(tmp_path, lambda path, line: damaged.append(path))
-    ]
-    assert found == instants(3, 1)
-    assert damaged == [segment]
-
-
-def test_a_line_that_is_being_written_is_no_damage(tmp_path: Path) -> None:
-    history = History(tmp_path)
-    history.append(record(1))
-    history.flush()
-    with (tmp_path / "history" / "1970-01-01.jsonl").open("ab") as file:
-        file.write(b'{"event":"skip')
-    damaged: list[bytes] = []
-    assert len(list(newest_first(tmp_path, lambda path, line: damaged.append(line)))) == 1
-    assert damaged == []
-
-
-def test_no_history_at_all_is_no_error(tmp_path: Path) -> None:
-    assert read(tmp_path / "nowhere") == []
-
-
 def test_every_byte_is_ascii_whatever_a_job_is_called_or_says(tmp_path: Path) -> None:
     history = History(tmp_path)
-    history.append(Skipped("j\u00f6b\n\x1b[31m", 1, SkipReason.OVERLAP, 0.0))
+    history.append(Skipped("j\u00f6b\n\x1b[31m", 1, SkipReason.OVERLAP, 0.0, TriggerKind.CRON))
     history.flush()
     raw = (tmp_path / "history" / "1970-01-01.jsonl").read_bytes()
     assert raw.isascii()

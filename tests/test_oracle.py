@@ -19,6 +19,8 @@ from stsd.triggers import Due, Schedule, schedule_for
 from stsd.wallclock import zone
 from tests.oracle import DAYS, MONTHS, Oracle
 
+pytestmark = pytest.mark.slow
+
 DENSE = 300
 # A day in or next to which the clock of the zone changes, each hard in its own way.
 CHANGES = [

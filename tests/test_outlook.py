@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from stsd.model import Job, Jobfile, Overlap, ShellTask, When
+from stsd.model import Fold, Gap, Job, Jobfile, Overlap, ShellTask, When
 from stsd.outlook import Outlook
 
 NOW = int(datetime(2026, 11, 21, tzinfo=UTC).timestamp())
@@ -35,6 +35,45 @@ def test_each_job_of_a_shared_schedule_is_told() -> None:
         ("a", "at"),
         ("b", "at"),
     ]
+
+
+def test_the_key_at_fault_is_named_and_each_time_of_day_is_told() -> None:
+    cron = ("0 12 * * *", "30 2 * * *", "45 2 * * *")
+    when = When(cron=cron, at=("02:50",), timezone="Europe/Berlin")
+    told = [(key, message[:19]) for _, key, message in warned(job(when))]
+    assert sorted(told) == [
+        ("at", "on 2027-03-28 02:50"),
+        ("cron", "on 2027-03-28 02:30"),
+        ("cron", "on 2027-03-28 02:45"),
+    ]
+    noon = When(cron=("0 12 * * *",), at=("02:50",), timezone="Europe/Berlin")
+    assert [key for _, key, _ in warned(job(noon))] == ["at"]
+
+
+def test_a_wildcard_job_is_told_of_what_it_drops_and_what_it_doubles() -> None:
+    dropped, doubled = warned(job(When(cron=("*/10 2 * * *",), timezone="Europe/Berlin")))
+    assert "2027-03-28 02:00 (and 5 more)" in dropped[2]
+    assert "does not run" in dropped[2]
+    assert "2027-10-31 02:00 (and 5 more)" in doubled[2]
+    assert "02:00:00+02:00 and 02:00:00+01:00" in doubled[2]
+
+
+def test_the_remedy_for_a_wish_is_the_other_wish() -> None:
+    wishes = When(cron=("30 2 * * *",), timezone="Europe/Berlin", gap=Gap.SKIP, fold=Fold.BOTH)
+    jobfile = Jobfile(Path("/jobs.toml"), jobs={"a": job(wishes)})
+    dropped, doubled = Outlook(NOW).of(jobfile)
+    assert 'gap = "after"' in dropped.remedy
+    assert 'fold = "first"' in doubled.remedy
+
+
+def test_changes_after_the_end_are_not_told() -> None:
+    when = When(cron=("30 2 * * *",), timezone="Europe/Berlin", end=date(2026, 12, 31))
+    assert warned(job(when)) == []
+
+
+def test_a_day_that_has_passed_beside_others_to_come_is_told() -> None:
+    when = When(at=("2020-01-01 12:00", "12:00"))
+    assert warned(job(when)) == [("a", "at", "2020-01-01 has passed")]
 
 
 def test_what_no_change_touches_is_not_told() -> None:

@@ -57,6 +57,16 @@ def test_nothing_runs_at_start_unless_it_says_on_start() -> None:
     assert [(r.job, r.trigger) for r in world.started()] == [("boot", TriggerKind.ON_START)]
 
 
+def test_a_run_at_start_is_never_taken_for_an_occurrence_of_the_same_second() -> None:
+    both = job("a", replace(EVERY_10, on_start=True), overlap=Overlap.ALLOW)
+    first = World(jobfile(both), start=START - 15).begin()
+    later = World(jobfile(both), start=START).begin(first.scheduler.memory())
+    assert sorted(record.run for record in later.started()) == [
+        "a@20270115T080000Z",
+        "a@start-20270115T080000.000Z",
+    ]
+
+
 def test_a_disabled_job_does_not_fall_due() -> None:
     world = World(jobfile(job(enabled=False))).begin()
     world.run_for(100)
@@ -353,20 +363,30 @@ def test_a_stop_with_nothing_running_quits_at_once() -> None:
     assert world.has_quit
 
 
-def test_what_had_not_started_at_a_stop_is_recorded_as_missed() -> None:
-    world = World(jobfile(job("a"), job("b"), max_running=1), lambda r, a: Fate(3)).begin()
+def test_what_had_not_started_at_a_stop_is_left_to_the_next_start() -> None:
+    jobs = jobfile(job("a"), job("b"), max_running=1)
+    world = World(jobs, lambda r, a: Fate(3)).begin()
     world.run_for(11)
     world.give(Stop())
-    assert [(r.job, r.reason, r.count) for r in world.missed()] == [("b", MissReason.DOWN, 1)]
-
-
-def test_a_failure_during_a_stop_is_not_retried() -> None:
-    world = World(jobfile(job(retry=Retry(max=9, delay=1))), lambda r, a: Fate(5, 1)).begin()
-    world.run_for(11)
-    world.give(Stop())
-    world.run_for(100)
+    world.run_for(5)
     assert world.has_quit
-    assert world.finished()[0].will_retry_at is None
+    assert [record.job for record in world.started()] == ["a"]
+    later = World(jobs, start=START + 15).begin(world.scheduler.memory())
+    assert [(r.job, r.scheduled - START) for r in later.started()] == [("b", 10)]
+
+
+def test_a_failure_during_a_stop_is_retried_by_the_next_daemon() -> None:
+    jobs = jobfile(job(retry=Retry(max=9, delay=7)))
+    world = World(jobs, lambda r, a: Fate(2, 1)).begin()
+    world.run_for(11)
+    world.give(Stop())
+    world.run_for(5)
+    assert world.has_quit
+    assert world.finished()[0].will_retry_at == START + 19
+    later = World(jobs, start=START + 15).begin(world.scheduler.memory())
+    later.run_for(4.5)
+    second = later.started()[0]
+    assert (second.run, second.attempt, second.at - START) == (world.started()[0].run, 2, 19)
 
 
 # -- the clock

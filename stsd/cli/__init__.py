@@ -20,6 +20,7 @@ COMMANDS = {
     "next": "the coming occurrences of a jobfile, or of one expression",
     "history": "what ran, newest first",
     "logs": "the captured output of runs",
+    "audit": "the books: what was demanded against what is recorded",
 }
 
 DONE, FAILED, MISUSED, NO_DAEMON = 0, 1, 2, 3
@@ -30,8 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 the thing asked about failed, 2 wrong
     usage or invalid jobfile, 3 no daemon to talk to."""
     words = list(sys.argv[1:] if argv is None else argv)
-    named = next((word for word in words if not word.startswith("-")), None)
-    parser = _parser(named)
+    plain = [word for word in words if not word.startswith("-")]
+    parser = _parser(plain[0] if plain else None)
     arguments = parser.parse_args(words)
     if arguments.command is None:
         parser.print_help()

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from stsd.cli.common import config_path, print_json, style, visible
+from stsd.cli.common import caret_under, config_path, print_json, style
 from stsd.errors import JobfileError, Problem
 from stsd.jobfile import examine, machine_zone
 from stsd.outlook import Outlook
@@ -20,7 +20,6 @@ examples:
   stsd check --json | jq -r .message
 """
 
-_WIDTH = 120
 _SHADES = {"error": "red", "warning": "yellow"}
 
 
@@ -86,11 +85,9 @@ def excerpt(problem: Problem) -> list[str]:
     """The line of a problem and a caret beneath it; nothing where there is no line to show."""
     if not problem.source:
         return []
-    first = max(0, problem.column - _WIDTH // 2) if len(problem.source) > _WIDTH else 0
-    before = visible(problem.source[first : problem.column - 1].replace("\t", " "))
-    after = visible(problem.source[problem.column - 1 : first + _WIDTH].replace("\t", " "))
+    line, caret = caret_under(problem.source, problem.column)
     number = str(problem.line)
-    return [f"  {number} | {before}{after}", f"  {' ' * len(number)} | {' ' * len(before)}^"]
+    return [f"  {number} | {line}", f"  {' ' * len(number)} | {caret}"]
 
 
 def _two_parts(problem: Problem) -> tuple[str, str]:

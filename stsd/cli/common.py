@@ -19,6 +19,7 @@ from stsd.units import parse_duration
 
 SYSTEM_JOBFILE = Path("/etc/stsd/jobs.toml")
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
+_LONGEST_LINE = 120
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -54,6 +55,15 @@ def style(text: str, name: str, stream: TextIO) -> str:
 def visible(text: str) -> str:
     """Text from outside, with its control characters shown instead of obeyed."""
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def caret_under(text: str, column: int) -> tuple[str, str]:
+    """One line of text from outside, cut to what a screen holds, and the line beneath it with a
+    caret under the column (from 1)."""
+    first = max(0, column - _LONGEST_LINE // 2) if len(text) > _LONGEST_LINE else 0
+    before = visible(text[first : column - 1].replace("\t", " "))
+    after = visible(text[column - 1 : first + _LONGEST_LINE].replace("\t", " "))
+    return f"{before}{after}", f"{' ' * len(before)}^"
 
 
 def print_json(record: Mapping[str, Any]) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, date, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from stsd.archive import newest_first
 from stsd.cli.common import (
     local_time,
     log_dir_of,
@@ -20,7 +22,6 @@ from stsd.cli.common import (
     visible,
 )
 from stsd.errors import UsageError
-from stsd.history import newest_first
 from stsd.model import Outcome
 from stsd.units import format_duration, format_size
 
@@ -31,6 +32,7 @@ examples:
   stsd history --since 2h --outcome failed
   stsd history --json | jq .duration_s"""
 
+_OF_ATTEMPTS = ("intent", "started", "finished")
 _COLOURS = {
     "succeeded": "green",
     "started": "cyan",
@@ -43,7 +45,7 @@ _COLOURS = {
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `stsd history`."""
     parser.add_argument("job", nargs="?", metavar="JOB", help="only this job")
-    parser.add_argument("-n", type=int, default=20, metavar="N", help="how many (default 20)")
+    parser.add_argument("-n", type=int, default=20, metavar="N", help="how many rows (default 20)")
     parser.add_argument("--since", metavar="T", help="not older: 2026-11-21, 2026-11-21T02:30, 2h")
     parser.add_argument(
         "--outcome",
@@ -63,7 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
         for record in islice(found, arguments.n):
             print_json(record)
         return 0
-    rows = [_row(record) for record in islice(_one_per_attempt(found), arguments.n)]
+    told = filter(None, map(_row_of, _one_per_attempt(found)))
+    rows = list(islice(told, arguments.n))
     if not rows:
         print("nothing yet" if not (arguments.job or since or arguments.outcome) else "nothing")
         return 0
@@ -74,27 +77,50 @@ def run(arguments: argparse.Namespace) -> int:
 def _wanted(
     log_dir: Path, arguments: argparse.Namespace, since: float | None
 ) -> Iterator[dict[str, Any]]:
-    for record in newest_first(log_dir, tell_damage):
-        if since is not None and _instant(record["at"]) < since:
+    for record in newest_first(log_dir, tell_damage, _day_of(since)):
+        if since is not None and (at := _instant_in(record)) is not None and at < since:
             return
-        if arguments.job and record["job"] != arguments.job:
+        if arguments.job and record.get("job") != arguments.job:
             continue
         if arguments.outcome and record.get("outcome") != arguments.outcome:
             continue
         yield record
 
 
+def _day_of(since: float | None) -> date:
+    """The first day of which there may be records, in UTC."""
+    try:
+        return date.min if since is None else datetime.fromtimestamp(since, UTC).date()
+    except (ValueError, OverflowError, OSError):  # no day of the calendar
+        return date.min
+
+
 def _one_per_attempt(records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Leave out the start of every attempt whose end has been seen; a start without an end is an
-    attempt that is running, or was cut off."""
-    ended: set[tuple[str, int]] = set()
+    """One record of each attempt: its end, else its start, else that it was to be started; and
+    what else is for a table. A start without an end is an attempt that is running, or was cut off.
+    """
+    told: set[tuple[str | None, int | None]] = set()
     for record in records:
-        if record["event"] == "finished":
-            ended.add((record["run"], record["attempt"]))
-        elif record["event"] == "started" and (record["run"], record["attempt"]) in ended:
-            ended.discard((record["run"], record["attempt"]))
-            continue
-        yield record
+        event = record["event"]
+        if event in ("skipped", "missed"):
+            yield record
+        elif event in _OF_ATTEMPTS:
+            attempt = (record.get("run"), record.get("attempt"))
+            if attempt not in told:
+                yield record
+            if event == "intent":
+                told.discard(attempt)  # there is nothing of it further back
+            else:
+                told.add(attempt)
+
+
+def _row_of(record: dict[str, Any]) -> tuple[str, ...] | None:
+    """The row of a record; None for one that has lost a field, by a byte that flipped."""
+    try:
+        return _row(record)
+    except (KeyError, TypeError, ValueError):
+        tell_damage(Path("history"), json.dumps(record).encode())
+        return None
 
 
 def _row(record: dict[str, Any]) -> tuple[str, ...]:
@@ -106,6 +132,8 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
     if event == "skipped":
         return (when, job, "skipped", "", "", record["reason"])
     attempt = f"attempt {record['attempt']}" if record["attempt"] > 1 else ""
+    if event == "intent":
+        return (when, job, "started", "", "", _joined(attempt, "not known to have begun"))
     if event == "started":
         return (when, job, "started", "", "", _joined(attempt, f"pid {record['pid']}"))
     took, peak = record["duration_s"], record["max_rss_bytes"]
@@ -134,6 +162,14 @@ def _retry(record: dict[str, Any]) -> str:
 
 def _joined(*parts: str) -> str:
     return ", ".join(part for part in parts if part)
+
+
+def _instant_in(record: dict[str, Any]) -> float | None:
+    """When it was written, if it says so: a byte may have flipped."""
+    try:
+        return _instant(record["at"])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _shown(instant: str) -> str:

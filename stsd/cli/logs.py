@@ -7,11 +7,13 @@ import codecs
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from stsd.archive import newest_first
 from stsd.cli.common import log_dir_of, style, tell_damage, visible
 from stsd.errors import StsdError, UsageError
-from stsd.history import newest_first
 from stsd.output import output_name
 
 EXAMPLE = """\
@@ -41,47 +43,93 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("-n counts from 1")
     log_dir, subject = log_dir_of(arguments), arguments.subject
     wanted = arguments.n or (1 if subject else 10)
-    files = _attempts(log_dir, subject, wanted)
-    if not files and not arguments.follow:
-        raise StsdError(f"no output of {subject} in {log_dir}" if subject else "no run yet")
+    runs = _runs(log_dir, subject, wanted)
+    files = [path for run in runs for path in _files(log_dir, run)]
+    if not arguments.follow:
+        _tell_what_is_not_there(log_dir, subject, runs, files)
     terminal = sys.stdout.isatty()
     printer = _Printer(headed=terminal or len(files) > 1 or arguments.follow, raw=not terminal)
     for path in files:
         printer.go_on_with(path)
     while arguments.follow:
         time.sleep(FOLLOW_POLL_S)
-        for path in _attempts(log_dir, subject, wanted):
-            printer.go_on_with(path)
+        for run in runs if _is_run(subject) else _runs(log_dir, subject, wanted):
+            for path in _files(log_dir, run):
+                printer.go_on_with(path)
         printer.go_on_with_all()
     return 0
 
 
-def _attempts(log_dir: Path, subject: str | None, runs: int) -> list[Path]:
-    """The output files asked for, in the order in which their runs began."""
-    if subject is not None and "@" in subject:
-        chosen = [(subject.rpartition("@")[0], subject)]
-    else:
-        chosen = list(_last_runs(log_dir, subject, runs))[::-1]
-    return [path for job, run_id in chosen for path in _files(log_dir, job, run_id)]
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run and how many attempts it is known to have begun."""
+
+    job: str
+    id: str
+    attempts: int
 
 
-def _last_runs(log_dir: Path, job: str | None, runs: int) -> Iterator[tuple[str, str]]:
+def _tell_what_is_not_there(
+    log_dir: Path, subject: str | None, runs: list[_Run], files: list[Path]
+) -> None:
+    """Says which output was removed as it grew old. Raises StsdError if nothing is left."""
+    removed = [run.id for run in runs if run.attempts and not any(_files(log_dir, run))]
+    if not files:
+        if removed:
+            raise StsdError(f"the output of {', '.join(removed)} has been removed")
+        raise StsdError(f"no output of {subject} in {log_dir}" if subject else "no run yet")
+    for run_id in removed:
+        print(f"stsd: the output of {run_id} has been removed", file=sys.stderr)
+
+
+def _runs(log_dir: Path, subject: str | None, wanted: int) -> list[_Run]:
+    """The runs asked for, in the order in which they began."""
+    if subject is None or not _is_run(subject):
+        return list(_last_runs(log_dir, subject, wanted))[::-1]
+    run = _Run(subject.rpartition("@")[0], subject, 0)
+    if any(_files(log_dir, run)):
+        return [run]
+    return [replace(run, attempts=_attempts_of(log_dir, subject))]
+
+
+def _is_run(subject: str | None) -> bool:
+    return subject is not None and "@" in subject
+
+
+def _last_runs(log_dir: Path, job: str | None, runs: int) -> Iterator[_Run]:
     seen: set[str] = set()
-    for record in newest_first(log_dir, tell_damage):
-        if record["event"] != "started" or (job is not None and record["job"] != job):
+    for record in _starts(log_dir):
+        if job is not None and record["job"] != job:
             continue
         if record["run"] not in seen:
             seen.add(record["run"])
-            yield record["job"], record["run"]
+            yield _Run(record["job"], record["run"], record["attempt"])
         if len(seen) == runs:
             return
 
 
-def _files(log_dir: Path, job: str, run_id: str) -> Iterator[Path]:
-    """Attempts are numbered from 1 on, so the first number without a file is the end."""
+def _attempts_of(log_dir: Path, run_id: str) -> int:
+    """The number of a run's last attempt that began, 0 if there is no record of any."""
+    numbers = (record["attempt"] for record in _starts(log_dir) if record["run"] == run_id)
+    return next(numbers, 0)
+
+
+def _starts(log_dir: Path) -> Iterator[dict[str, Any]]:
+    """The records of attempts that began, newest first."""
+    for record in newest_first(log_dir, tell_damage):
+        if record["event"] == "started" and {"job", "run", "attempt"} <= record.keys():
+            yield record
+
+
+def _files(log_dir: Path, run: _Run) -> Iterator[Path]:
+    """The output that is there: of every attempt that is known to have begun, and of those that
+    follow; they are numbered from 1 on."""
     attempt = 1
-    while (path := log_dir / output_name(job, run_id, attempt)).exists():
-        yield path
+    while (path := log_dir / output_name(run.job, run.id, attempt)).exists() or (
+        attempt <= run.attempts
+    ):
+        if path.exists():
+            yield path
         attempt += 1
 
 

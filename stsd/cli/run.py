@@ -7,6 +7,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from stsd.child import base_environment
 from stsd.cli.common import config_path
@@ -27,7 +28,11 @@ examples:
 signals:
   HUP   reload the jobfile, all or nothing
   TERM  stop (also INT): no new run, wait for the running ones; once more: hurry
-  USR1  open the log files anew, after a rotation"""
+  USR1  open the log files anew, after a rotation
+  USR2  restart in place: same pid, new code, running jobs go on"""
+
+
+_RESTARTED = "STSD_RESTARTED"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run until a signal ends it."""
     if arguments.pidfile and not arguments.daemon:
         raise UsageError("--pidfile goes with --daemon; in the foreground the pid is the shell's")
+    in_place = os.environ.pop(_RESTARTED, "") == str(os.getpid())
+    restart = partial(_restart, dict(os.environ), Path.cwd())
     path = config_path(arguments)
     if arguments.daemon:
         path = path.absolute()
@@ -66,7 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     def serve() -> None:
         lock.sign()
         notifier = Notifier.from_environment(os.environ, os.getpid(), log.warning)
-        world = World(read, where, base_environment(os.environ), log, sink, notifier)
+        environ = base_environment(os.environ)
+        world = World(read, restart, in_place, where, environ, log, sink, notifier)
         for warning in jobfile.warnings:
             log.warning("jobfile", warning=warning)
         try:
@@ -77,8 +85,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.daemon:
         pidfile = arguments.pidfile and arguments.pidfile.absolute()
-        with detached(pidfile, keep_open=(lock.fd, *sink.descriptors())):
+        with detached(pidfile, keep_open=(lock.fd, *sink.descriptors()), again=in_place):
             serve()
     else:
         serve()
     return 0
+
+
+def _restart(environ: dict[str, str], folder: Path) -> NoReturn:
+    """Become a new stsd of the same pid: same arguments, same environment, same folder."""
+    os.chdir(folder)
+    os.execve(sys.executable, sys.orig_argv, {**environ, _RESTARTED: str(os.getpid())})

@@ -5,9 +5,13 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import pytest
+
 from stsd.model import Job, Overlap, Run, ShellTask, When
 from stsd.units import compact
 from tests.simulation.world import START, Fate, World, jobfile
+
+pytestmark = pytest.mark.slow
 
 HOUR = range(START + 1, START + 3600)
 

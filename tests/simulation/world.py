@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stsd.memory import Memory
 from stsd.messages import (
     Begin,
+    Commit,
+    Committed,
     Event,
     Exited,
     Quit,
@@ -66,16 +69,20 @@ class World:
         self._alive: dict[str, Fate] = {}
         self._pids = 1
 
-    def begin(self) -> World:
-        self.give(Begin())
+    def begin(self, memory: Memory | None = None) -> World:
+        """Start the daemon, as the first one ever or with what the last one left behind."""
+        self.give(Begin(memory or Memory()))
         return self
 
     def give(self, event: Event) -> None:
-        """One event from outside, at the present moment."""
-        events = deque([event])
+        """One turn of the shell's loop: an event from outside, at the present moment."""
+        events: deque[Event] = deque([event, Tick()])
         while events:
             for action in self.scheduler.step(events.popleft(), self.now):
                 match action:
+                    case Commit():
+                        self.records += action.intents
+                        events.append(Committed())
                     case Spawn():
                         events.append(self._spawn(action))
                     case Send():
@@ -140,7 +147,7 @@ class World:
             self._ends,
             (self.now.mono + fate.duration, self._pids, action.run.id, fate.exit_code),
         )
-        return Spawned(action.run.id, self._pids)
+        return Spawned(action.run.id, self._pids, born=self._pids)
 
     def _send(self, run_id: str, name: str) -> None:
         self.signals.append((run_id, name))

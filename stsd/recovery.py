@@ -1,0 +1,59 @@
+"""What the last daemon left behind: read off its snapshot, the history since, and the processes
+that are still alive. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from stsd import snapshot
+from stsd.archive import oldest_first
+from stsd.memory import Memory, Open, Recollection
+from stsd.places import Places
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str:
+    """The kernel's id of this boot of the machine."""
+    return _BOOT_ID.read_text().strip()
+
+
+def born(pid: int) -> int | None:
+    """When a process was started, in clock ticks since boot; None if there is none of this pid.
+    Field 22 of proc_pid_stat(5)."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def recall(places: Places, damaged: Callable[[Path, bytes], None]) -> Memory:
+    """The memory of the last daemon. `damaged` is told of each line that is no record."""
+    known = snapshot.load(places.state_dir)
+    if known is not None and not any((places.log_dir / "history").glob("*.jsonl*")):
+        # A history that is gone altogether does not make the snapshot wrong.
+        return _with_the_living(known.memory)
+    records = oldest_first(places.log_dir, damaged, start=known.position if known else None)
+    memory = Memory() if known is None or records.began is None else known.memory
+    recollection = Recollection(memory)
+    for record in records:
+        try:
+            recollection.take(record)
+        except (KeyError, TypeError, ValueError):
+            damaged(places.log_dir / "history", repr(record).encode())
+    return _with_the_living(recollection.memory())
+
+
+def _with_the_living(memory: Memory) -> Memory:
+    boot = boot_id()
+    seen = {run: _looked_at(attempt, boot) for run, attempt in memory.open.items()}
+    return replace(memory, open=seen)
+
+
+def _looked_at(attempt: Open, boot: str) -> Open:
+    if attempt.pid is None or attempt.boot != boot:
+        return attempt
+    return replace(attempt, alive=born(attempt.pid) == attempt.born)

@@ -1,0 +1,144 @@
+"""Where a run stands, and what the history says of it at each step. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from stsd.memory import Delayed, Open
+from stsd.messages import Exited
+from stsd.model import Outcome, Reading, Run
+from stsd.records import Finished, Intent, Started
+
+UNKNOWN_END = "exit status unknown: it ended while no stsd was there to see it"
+
+
+class Phase(Enum):
+    """Where a run stands."""
+
+    BLOCKED = auto()  # behind earlier runs of its job
+    READY = auto()  # waiting for a free place in the pool
+    COMMITTING = auto()  # has its place, and waits for its intent to be on the disk
+    RUNNING = auto()
+    STOPPING = auto()  # told to end, not ended yet
+    DELAYED = auto()  # between two attempts
+
+
+WAITING = frozenset({Phase.BLOCKED, Phase.READY})
+UNSTARTED = WAITING | {Phase.COMMITTING}
+WITH_CHILD = frozenset({Phase.RUNNING, Phase.STOPPING})
+IN_POOL = WITH_CHILD | {Phase.COMMITTING}
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process that an earlier daemon started, at the wall-clock time `started`."""
+
+    pid: int
+    born: int
+    started: float
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A run that has not ended. `due_at` is when its present attempt was due (wall clock);
+    `ending` is the outcome already decided for an attempt that is being stopped; `pid` and `born`
+    are of its child."""
+
+    run: Run
+    phase: Phase
+    attempt: int
+    due_at: float
+    started: Reading | None = None
+    pid: int | None = None
+    born: int | None = None
+    ending: Outcome | None = None
+
+    @property
+    def between_attempts(self) -> bool:
+        """Whether it has failed before, and waits to be tried again."""
+        return self.phase is Phase.DELAYED or (self.phase in WAITING and self.attempt > 1)
+
+    def open(self) -> Open:
+        """What a restart would have to know of its child."""
+        run, begun = self.run, self.started.wall if self.started else None
+        return Open(
+            run=run.id,
+            job=run.job.name,
+            scheduled=run.scheduled,
+            trigger=run.trigger,
+            attempt=self.attempt,
+            started=begun,
+            pid=self.pid,
+            born=self.born,
+        )
+
+    def delayed(self) -> Delayed:
+        """What a restart would have to know of the attempt to come."""
+        run = self.run
+        return Delayed(run.id, run.job.name, run.scheduled, run.trigger, self.attempt, self.due_at)
+
+
+def intent(live: Live, now: Reading) -> Intent:
+    """The attempt is about to be started."""
+    run = live.run
+    return Intent(run.id, run.job.name, run.scheduled, run.trigger, live.attempt, now.wall)
+
+
+def started(live: Live, now: Reading) -> Started:
+    """The attempt has its child, whose pid and birth the run knows by now."""
+    if live.pid is None or live.born is None:
+        raise ValueError(f"{live.run.id} has no child")
+    return Started(
+        run=live.run.id,
+        job=live.run.job.name,
+        scheduled=live.run.scheduled,
+        trigger=live.run.trigger,
+        attempt=live.attempt,
+        at=now.wall,
+        late_s=now.wall - live.due_at,
+        pid=live.pid,
+        born=live.born,
+    )
+
+
+def finished(live: Live, outcome: Outcome, now: Reading, error: str | None = None) -> Finished:
+    """The attempt has ended, or will not begin any more."""
+    return Finished(
+        run=live.run.id,
+        job=live.run.job.name,
+        scheduled=live.run.scheduled,
+        trigger=live.run.trigger,
+        attempt=live.attempt,
+        outcome=outcome,
+        at=now.wall,
+        error=error,
+    )
+
+
+def ended(live: Live, exit_: Exited, now: Reading) -> Finished:
+    """The attempt's child has ended, as `exit_` tells."""
+    begun = live.started
+    return replace(
+        finished(live, _outcome(live, exit_), now, UNKNOWN_END if _unknown(exit_) else None),
+        exit_code=exit_.exit_code,
+        signal=exit_.signal,
+        started=begun.wall if begun else None,
+        duration_s=now.mono - begun.mono if begun else None,
+        cpu_s=exit_.cpu_s,
+        max_rss_bytes=exit_.max_rss_bytes,
+        output=exit_.output,
+        output_bytes=exit_.output_bytes,
+    )
+
+
+def _unknown(exit_: Exited) -> bool:
+    return exit_.exit_code is None and exit_.signal is None
+
+
+def _outcome(live: Live, exit_: Exited) -> Outcome:
+    if live.ending is not None:
+        return live.ending
+    if _unknown(exit_):
+        return Outcome.INTERRUPTED
+    return Outcome.SUCCEEDED if exit_.exit_code in live.run.job.success_codes else Outcome.FAILED

@@ -1,0 +1,95 @@
+"""STATE_DIR/state.json: what stsd remembers, so that a start need not read the whole history.
+
+The history is the truth; this file may be lost, cut or stale, and is then done without.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stsd.history import sync_folder
+from stsd.memory import Book, Delayed, Memory, Open
+from stsd.model import TriggerKind
+from stsd.units import rfc3339
+
+VERSION = 1
+_NAME = "state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A memory, and the position in the history (segment and bytes) up to which it goes."""
+
+    memory: Memory
+    position: tuple[str, int] | None
+
+
+def save(state_dir: Path, snapshot: Snapshot, at: float) -> None:
+    """Replace the file as a whole: a crash leaves the old one or the new one. Raises OSError."""
+    memory = snapshot.memory
+    state = {
+        "version": VERSION,
+        "at": rfc3339(at),
+        "boot": memory.boot,
+        "history": list(snapshot.position) if snapshot.position else None,
+        "jobs": {name: _book_fields(book) for name, book in memory.books.items()},
+        "runs": [asdict(attempt) for attempt in memory.open.values()],
+        "delayed": [asdict(delayed) for delayed in memory.delayed.values()],
+    }
+    new = state_dir / f"{_NAME}.new"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    with open(os.open(new, flags, 0o600), "w", encoding="ascii") as file:
+        json.dump(state, file, separators=(",", ":"))
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(state_dir / _NAME)
+    sync_folder(state_dir)
+
+
+def load(state_dir: Path) -> Snapshot | None:
+    """The last snapshot; None if there is none that can be read."""
+    try:
+        return _snapshot(json.loads((state_dir / _NAME).read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _snapshot(state: dict[str, Any]) -> Snapshot:
+    if state["version"] != VERSION:
+        raise ValueError(f"a snapshot of version {state['version']}")
+    books = {name: _book(fields) for name, fields in state["jobs"].items()}
+    attempts = [Open(**_with_trigger(fields)) for fields in state["runs"]]
+    delayed = [Delayed(**_with_trigger(fields)) for fields in state["delayed"]]
+    memory = Memory(
+        books=books,
+        open={attempt.run: attempt for attempt in attempts},
+        delayed={run.run: run for run in delayed},
+        boot=state["boot"],
+    )
+    position = state["history"]
+    return Snapshot(memory, (str(position[0]), int(position[1])) if position else None)
+
+
+def _book_fields(book: Book) -> dict[str, object]:
+    fields: dict[str, object] = {"plan": book.plan, "since": book.since, "mark": book.mark}
+    if book.settled or book.spans:
+        fields |= {"settled": sorted(book.settled), "spans": book.spans}
+    return fields
+
+
+def _book(fields: dict[str, Any]) -> Book:
+    return Book(
+        plan=fields["plan"],
+        since=int(fields["since"]),
+        mark=int(fields["mark"]),
+        settled=frozenset(fields.get("settled", ())),
+        spans=tuple((first, last) for first, last in fields.get("spans", ())),
+    )
+
+
+def _with_trigger(fields: dict[str, Any]) -> dict[str, Any]:
+    return fields | {"trigger": TriggerKind(fields["trigger"])}
