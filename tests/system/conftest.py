@@ -1,0 +1,88 @@
+"""A container in which a real systemd runs stsd as its users install it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.support import SYSTEM_PYTHON, Container
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parent.parent
+
+
+def what_is_missing() -> str:
+    """Why no container can be booted here; empty when one can."""
+    if os.geteuid() != 0:
+        return "needs root, to boot systemd in a container"
+    for tool, package in (
+        ("systemd-nspawn", "systemd-container"),
+        ("dbus-daemon", "dbus"),
+        ("pgrep", "procps"),
+        ("nsenter", "util-linux"),
+    ):
+        if shutil.which(tool) is None:
+            return f"needs {tool} (apt-get install {package})"
+    version = "import sys, venv; sys.exit(sys.version_info < (3, 11))"
+    if subprocess.run([SYSTEM_PYTHON, "-c", version], capture_output=True).returncode:
+        return f"needs {SYSTEM_PYTHON} to be Python 3.11 or later"
+    mounting = ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    if subprocess.run(mounting, capture_output=True).returncode:
+        return "needs the right to mount (is this an unprivileged container?)"
+    return ""
+
+
+@pytest.fixture(scope="session")
+def wheels() -> Iterator[Path]:
+    """stsd, all that it needs and pip as wheels, for the Python that the container has."""
+    missing = what_is_missing()
+    if missing:
+        pytest.skip(missing)
+    with tempfile.TemporaryDirectory(prefix="stsd-wheels-") as folder:
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+        bare = Path(folder, "bare")
+        subprocess.run([SYSTEM_PYTHON, "-m", "venv", "--without-pip", bare], check=True)
+        target = Path(folder, "wheels")
+        subprocess.run(
+            [*pip, "--python", bare, "wheel", "-q", "-w", target, REPOSITORY, "pip"],
+            check=True,
+            stdin=subprocess.DEVNULL,
+        )
+        yield target
+
+
+@pytest.fixture(scope="session")
+def container(wheels: Path) -> Iterator[Container]:
+    """systemd has booted, and stsd and its unit are installed as docs/install.md says."""
+    with tempfile.TemporaryDirectory(prefix="stsdbox", dir="/var/tmp") as folder:
+        box = Container(HERE / "container.sh", Path(folder, Path(folder).name))
+        try:
+            box.script("up")
+            box.put(wheels, "/opt/wheels-of-stsd")
+            box.run(SYSTEM_PYTHON, "-m", "venv", "--without-pip", "/opt/stsd")
+            pip = next(wheels.glob("pip-*.whl")).name
+            box.run(
+                "/opt/stsd/bin/python",
+                f"/opt/wheels-of-stsd/{pip}/pip",
+                *("install", "-q", "--no-index", "--find-links", "/opt/wheels-of-stsd", "stsd"),
+            )
+            box.put(REPOSITORY / "systemd" / "stsd.service", "/etc/systemd/system/stsd.service")
+            box.run("systemctl", "daemon-reload")
+            yield box
+        finally:
+            box.script("down", check=False)
+
+
+@pytest.fixture
+def unit(container: Container) -> Iterator[Container]:
+    """The service is stopped before and after, and has no drop-ins, logs or jobfile."""
+    container.clear()
+    yield container
+    container.clear()
