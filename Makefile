@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q
 PYTHON ?=
 WORKERS ?= 2
+# Most of the quick tests wait for processes, so that four share two processors well.
+QUICK_WORKERS ?= 4
 CODE := stsd tests bench examples
 
 .DEFAULT_GOAL := help
@@ -41,7 +43,7 @@ imports: $(VENV)/.tools ## the floors of docs/architecture.md
 	$(BIN)/lint-imports --no-cache
 
 quick: $(VENV)/.tools ## the tests that take seconds
-	$(PYTEST) -n $(WORKERS) -m "not slow and not system"
+	$(PYTEST) -n $(QUICK_WORKERS) -m "not slow and not system"
 
 cover: $(VENV)/.tools ## the same, with the lines that none of them ran
 	$(BIN)/coverage erase

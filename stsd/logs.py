@@ -22,6 +22,23 @@ LEVELS = {
 }
 
 
+# Fields of records that are left out on a terminal.
+_IN_THE_HISTORY = frozenset(
+    {
+        "at",
+        "born",
+        "cpu_s",
+        "max_rss_bytes",
+        "output",
+        "output_bytes",
+        "run",
+        "scheduled",
+        "started",
+        "trigger",
+    }
+)
+
+
 class Sink:
     """Where log lines go: a stream, or a file that can be opened anew after a rotation."""
 
@@ -58,7 +75,7 @@ class Sink:
 def open_log(sink: Sink, level: str, pretty: bool, colours: bool) -> FilteringBoundLogger:
     """A logger that writes to the sink what is at least of this level (a key of LEVELS)."""
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=16)
+        structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=10, sort_keys=False)
         if pretty
         else structlog.processors.JSONRenderer(ensure_ascii=True)
     )
@@ -72,6 +89,7 @@ def open_log(sink: Sink, level: str, pretty: bool, colours: bool) -> FilteringBo
             stamp,
             structlog.processors.format_exc_info,
             _in_reading_order,
+            *([_for_a_glance] if pretty else []),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -95,6 +113,17 @@ def _in_reading_order(
 ) -> MutableMapping[str, Any]:
     head = {key: event.pop(key) for key in ("timestamp", "level", "event")}
     return {**head, **event}
+
+
+def _for_a_glance(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """What a person wants to see pass by; the whole of a record is in the history."""
+    kept = {key: value for key, value in event.items() if key not in _IN_THE_HISTORY}
+    if kept.get("attempt") == 1:
+        del kept["attempt"]
+    if kept.get("exit_code") == 0:
+        del kept["exit_code"]
+    retry_at = kept.get("will_retry_at")
+    return kept | {"will_retry_at": retry_at[11:19]} if retry_at else kept
 
 
 def _open(path: Path) -> TextIO:

@@ -75,6 +75,7 @@ def test_a_state_that_cannot_be_read_is_told_and_done_without(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_the_books_of_a_daemon_balance_while_it_runs_and_after_it_was_killed(
     stsd: Stsd,
 ) -> None:

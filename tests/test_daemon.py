@@ -281,6 +281,7 @@ def test_a_run_ends_with_its_main_process_whatever_holds_its_output(stsd: Stsd) 
     assert record["outcome"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_three_hundred_instant_jobs_leave_no_zombie_and_no_descriptor(stsd: Stsd) -> None:
     jobs = "".join(f'[jobs.j{n}]\ncommand = ["true"]\non_start = true\n' for n in range(300))
     stsd.write("")
@@ -335,6 +336,7 @@ def test_a_run_outlives_the_reload_that_removes_its_job(stsd: Stsd) -> None:
     assert stsd.wait_for_record("finished", "a")["outcome"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_a_storm_of_hups_is_survived(stsd: Stsd) -> None:
     stsd.write('[jobs.a]\ncommand = "true"\nevery = "1s"\n')
     stsd.start()
@@ -452,6 +454,7 @@ def test_log_level_is_taken_from_option_then_stsds_variable_then_the_common_one(
     assert lines_with("--log-level", "error", STSD_LOG_LEVEL="info") is False
 
 
+@pytest.mark.slow
 def test_a_daemon_with_nothing_to_do_costs_next_to_no_processor_time(stsd: Stsd) -> None:
     stsd.write('[jobs.rare]\ncommand = "true"\nat = "2099-01-01 00:00"\n')
     stsd.start()

@@ -11,6 +11,8 @@ import pytest
 
 from tests.support import Stsd, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 def crash(stsd: Stsd) -> None:
     assert stsd.process is not None

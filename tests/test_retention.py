@@ -29,6 +29,8 @@ from stsd.records import Begun, Finished, Intent, Planned, Record, Started, enco
 from stsd.retention import Did, Kept, Limits, command, keep
 from stsd.units import rfc3339
 
+pytestmark = pytest.mark.slow
+
 DAY = 86400
 HOUR = 3600
 TODAY = 20_000
