@@ -13,11 +13,13 @@ from itertools import pairwise
 
 from stsd.calendar import OneDay
 from stsd.forecast import ClockChange, Effect, clock_changes
-from stsd.model import Fold, Gap, Job, Jobfile, Overlap, TriggerKind, When
+from stsd.model import CatchUp, Fold, Gap, Job, Jobfile, Overlap, TriggerKind, When
 from stsd.triggers import OnTheClock, Schedule, schedule_for
 from stsd.units import format_duration
 
 TWO_YEARS = 2 * 366 * 86400
+# A service manager's pause (RestartSec=2s in our unit), a stop that waits for nothing, and a start.
+RESTART_S = 10.0
 _LOOKED_AT = 20
 _REMEDIES = {
     Effect.MOVED: 'dst = { gap = "skip" } leaves it out',
@@ -55,6 +57,7 @@ class Outlook:
                 yield from self._passed(job, schedule)
                 yield from self._clock_changes(job, schedule)
                 yield from self._pile_up(job, schedule)
+                yield from _too_narrow(job)
 
     def _passed(self, job: Job, schedule: Schedule) -> Iterator[Warned]:
         """Single days that are over, beside times that are still to come."""
@@ -89,6 +92,14 @@ class Outlook:
             often, long = format_duration(gap), format_duration(job.timeout)
             message = f'runs pile up: due after {often}, each may take {long}, overlap is "queue"'
             yield Warned(job.name, "timeout", message, 'a shorter timeout, or overlap = "skip"')
+
+
+def _too_narrow(job: Job) -> Iterator[Warned]:
+    """A window in which nothing is caught up with, however short the way down."""
+    if job.catch_up is not CatchUp.NONE and job.catch_up_window < RESTART_S:
+        short, long = format_duration(job.catch_up_window), format_duration(RESTART_S)
+        message = f"{short} is less than a restart may take ({long}): nothing is caught up with"
+        yield Warned(job.name, "catch_up_window", message, 'a longer one, or catch_up = "none"')
 
 
 def _remedy(change: ClockChange, when: When) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from stsd.model import Fold, Gap, Job, Jobfile, Overlap, ShellTask, When
+from stsd.model import CatchUp, Fold, Gap, Job, Jobfile, Overlap, ShellTask, When
 from stsd.outlook import Outlook
 
 NOW = int(datetime(2026, 11, 21, tzinfo=UTC).timestamp())
@@ -87,6 +88,15 @@ def test_a_queue_that_grows_is_told() -> None:
     assert "due after 10m, each may take 1h" in message
     assert warned(job(when)) == []
     assert warned(job(When(every=7200), overlap=Overlap.QUEUE)) == []
+
+
+def test_a_window_shorter_than_a_restart_is_told() -> None:
+    narrow = Job("a", ShellTask("x"), When(every=60), catch_up_window=5.0)
+    ((_, key, message),) = warned(narrow)
+    assert key == "catch_up_window"
+    assert "5s is less than a restart may take" in message
+    assert warned(replace(narrow, catch_up_window=60.0)) == []
+    assert warned(replace(narrow, catch_up=CatchUp.NONE)) == []
 
 
 def test_a_schedule_whose_times_have_passed_is_told() -> None:
