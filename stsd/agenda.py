@@ -40,13 +40,17 @@ class _Entry:
     next: Due | None = None
 
 
+# Jobs share an entry when they have the same schedule and go on from the same instant.
+_Key = tuple[Schedule, int]
+
+
 class Agenda:
     """The schedules of jobs on one timeline."""
 
     def __init__(self) -> None:
-        self._timeline: Timeline[Schedule, float] = Timeline()
-        self._entries: dict[Schedule, _Entry] = {}
-        self._of_job: dict[str, Schedule] = {}
+        self._timeline: Timeline[_Key, float] = Timeline()
+        self._entries: dict[_Key, _Entry] = {}
+        self._of_job: dict[str, _Key] = {}
 
     def earliest(self) -> float | None:
         """The next instant at which anything is due."""
@@ -54,7 +58,7 @@ class Agenda:
 
     def schedule_of(self, job: str) -> Schedule:
         """The schedule of a job that is on the agenda."""
-        return self._of_job[job]
+        return self._of_job[job][0]
 
     def jobs(self) -> list[Job]:
         """All jobs on the agenda."""
@@ -74,35 +78,34 @@ class Agenda:
         """
         self._entries, self._timeline, self._of_job = {}, Timeline(), {}
         for job in jobs:
-            schedule = schedule_for(job.when, job.name)
-            entry = self._entries.setdefault(schedule, _Entry(mark=floor(now)))
-            entry.jobs[job.name] = job
-            entry.mark = max(entry.mark, marks.get(job.name, entry.mark))
-            self._of_job[job.name] = schedule
-        for schedule, entry in self._entries.items():
-            self._plan(schedule, entry)
+            mark = max(floor(now), marks.get(job.name, floor(now)))
+            key = (schedule_for(job.when, job.name), mark)
+            self._entries.setdefault(key, _Entry(mark=mark)).jobs[job.name] = job
+            self._of_job[job.name] = key
+        for key, entry in self._entries.items():
+            self._plan(key, entry)
 
     def rewind(self, now: float) -> None:
         """The clock was set back for good: plan everything from `now` on."""
-        for schedule, entry in self._entries.items():
+        for key, entry in self._entries.items():
             entry.mark = floor(now)
-            self._plan(schedule, entry)
+            self._plan(key, entry)
 
     def pop_due(self, now: float) -> list[Demand]:
         """What has fallen due up to `now`, the earliest first; the agenda moves on past it."""
         demands: list[Demand] = []
-        while (schedule := self._timeline.pop_due(now)) is not None:
-            entry = self._entries[schedule]
-            demands += _advance(schedule, entry, now)
-            self._plan(schedule, entry)
+        while (key := self._timeline.pop_due(now)) is not None:
+            entry = self._entries[key]
+            demands += _advance(key[0], entry, now)
+            self._plan(key, entry)
         return demands
 
-    def _plan(self, schedule: Schedule, entry: _Entry) -> None:
-        entry.next = schedule.next_after(entry.mark)
+    def _plan(self, key: _Key, entry: _Entry) -> None:
+        entry.next = key[0].next_after(entry.mark)
         if entry.next is None:
-            self._timeline.drop(schedule)
+            self._timeline.drop(key)
         else:
-            self._timeline.set(schedule, entry.next.at)
+            self._timeline.set(key, entry.next.at)
 
 
 def _advance(schedule: Schedule, entry: _Entry, now: float) -> list[Demand]:

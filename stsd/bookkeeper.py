@@ -37,6 +37,7 @@ class Bookkeeper:
         self._failing = False
         self._tried_at = mono
         self._owing = False
+        self._untold: DiskFailed | None = None
 
     def note(self, record: Record, mono: float) -> None:
         """Take down a record; it is in the file after the next `tend`."""
@@ -54,14 +55,17 @@ class Bookkeeper:
         return self._synced(mono) or self._paid()
 
     def tend(self, mono: float) -> list[Word]:
-        """Write what waits, and see it safe in time; to be called at the end of each turn."""
+        """Write what waits, and see it safe in time; to be called at the end of each turn. Tells
+        of each failure once, also of one that a `commit` or `save` has met."""
+        words: list[Word] = []
         if self._failing:
-            return self._try_again(mono)
-        if self._unsafe_since is not None and mono >= self._unsafe_since + OUTCOMES_S:
-            failure = self._synced(mono)
+            words = self._try_again(mono)
+        elif self._unsafe_since is not None and mono >= self._unsafe_since + OUTCOMES_S:
+            self._synced(mono)
         else:
-            failure = self._flushed(mono)
-        return [failure] if failure else []
+            self._flushed(mono)
+        untold, self._untold = self._untold, None
+        return [untold, *words] if untold else words
 
     def patience(self, mono: float) -> float | None:
         """In how many seconds `tend` wants to be called again; None: when something happens."""
@@ -77,7 +81,11 @@ class Bookkeeper:
         """Replace the snapshot; `boot` is the kernel's id of this boot. Raises OSError; a start can
         do with the history alone."""
         self._saved_at = now.mono
-        self._history.sync()
+        try:
+            self._history.sync()
+        except OSError as error:
+            self._failed(error, now.mono)
+            raise
         self._unsafe_since = None
         alive = {run: replace(attempt, boot=boot) for run, attempt in memory.open.items()}
         whole = replace(memory, open=alive, boot=boot)
@@ -98,12 +106,11 @@ class Bookkeeper:
         self._owing = False
         return Committed()
 
-    def _flushed(self, mono: float) -> DiskFailed | None:
+    def _flushed(self, mono: float) -> None:
         try:
             self._history.flush()
         except OSError as error:
-            return self._failed(error, mono)
-        return None
+            self._failed(error, mono)
 
     def _synced(self, mono: float) -> DiskFailed | None:
         try:
@@ -114,6 +121,9 @@ class Bookkeeper:
         return None
 
     def _failed(self, error: OSError, mono: float) -> DiskFailed:
+        failure = DiskFailed(str(error))
+        if not self._failing:
+            self._untold = failure
         self._tried_at = mono
         self._failing = True
-        return DiskFailed(str(error))
+        return failure

@@ -34,7 +34,7 @@ class Unsettled:
 def unsettled(schedule: Schedule, book: Book, until: int) -> Unsettled:
     """What a job's book leaves open up to `until`."""
     settled, spans = book.settled, sorted(book.spans)
-    known = max([*settled, *(last for _, last in spans)], default=book.mark)
+    known = book.newest
     holes = []
     at = book.mark
     while at < min(known, until):

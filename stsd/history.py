@@ -53,6 +53,10 @@ class History:
 
     def flush(self) -> None:
         """Write all that waits. Raises OSError; whatever was not written still waits."""
+        if self._distrusted:
+            self._take_back()
+        if self._pending and self._fd >= 0 and self._displaced():
+            self._let_go()
         while self._pending:
             day, line = self._pending[0]
             self._write(self._segment(day), line)
@@ -81,8 +85,6 @@ class History:
         self._fd, self._day = -1, None
 
     def _segment(self, day: date) -> int:
-        if self._distrusted:
-            self._take_back()
         if day != self._day:
             if self._unsafe:
                 self._sync_segment()
@@ -100,9 +102,13 @@ class History:
             self._fd = os.open(self._folder / f"{day}.jsonl", flags, 0o600)
             fcntl.flock(self._fd, fcntl.LOCK_SH)
         self._day = day
-        self._safe_size = _cut_torn_tail(self._fd)
-        if not self._safe_size:
-            sync_folder(self._folder)
+        try:
+            self._safe_size = _cut_torn_tail(self._fd)
+            if not self._safe_size:
+                sync_folder(self._folder)
+        except OSError:
+            self._close()  # what is not safe to append to is opened anew by the next try
+            raise
 
     def _sync_segment(self) -> None:
         try:
@@ -114,16 +120,43 @@ class History:
         self._unsafe.clear()
 
     def _take_back(self) -> None:
-        """Cut the file back to what is safe, through a new descriptor, and write the rest anew."""
-        day, safe = self._day, self._safe_size
-        self._close()
+        """Cut the file back to what is safe, through a new descriptor, and write the rest anew.
+        Raises OSError, with nothing forgotten of what is not safe."""
+        day, safe, old = self._day, self._safe_size, self._fd
         if day is not None:
-            self._open(day)
+            try:
+                self._open(day)
+            except OSError:
+                self._fd, self._day = old, day
+                raise
+            self._safe_size = safe
+            os.close(old)
             os.ftruncate(self._fd, min(safe, os.fstat(self._fd).st_size))
             self._safe_size = os.fstat(self._fd).st_size
+        self._requeue()
+        self._distrusted = False
+
+    def _displaced(self) -> bool:
+        """Whether somebody has removed or renamed the segment, or its folder, under us."""
+        ours = os.fstat(self._fd)
+        try:
+            named = os.stat(self._folder / f"{self._day}.jsonl", follow_symlinks=False)
+        except FileNotFoundError:
+            return True
+        return (ours.st_dev, ours.st_ino) != (named.st_dev, named.st_ino)
+
+    def _let_go(self) -> None:
+        """What is not safe yet goes with a segment that was renamed; if that was removed it goes
+        into the one to come. Raises OSError."""
+        if os.fstat(self._fd).st_nlink == 0:
+            self._requeue()
+        elif self._unsafe:
+            self._sync_segment()
+        self._close()
+
+    def _requeue(self) -> None:
         self._pending.extendleft(reversed(self._unsafe))
         self._unsafe.clear()
-        self._distrusted = False
 
     @staticmethod
     def _write(fd: int, line: bytes) -> None:

@@ -31,6 +31,11 @@ class Book:
     settled: frozenset[int] = frozenset()
     spans: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def newest(self) -> int:
+        """The last instant that anything is settled for; all up to it have fallen due."""
+        return max([self.mark, *self.settled, *(last for _, last in self.spans)])
+
 
 @dataclass(frozen=True, slots=True)
 class Open:
@@ -147,8 +152,10 @@ class Recollection:
 
     def _finished(self, record: Mapping[str, Any]) -> None:
         run = record["run"]
-        self._open.pop(run, None)
+        begun = self._open.pop(run, None) or self._delayed.get(run)
         self._delayed.pop(run, None)
+        if begun is None and TriggerKind(record["trigger"]) in BY_TIME:  # called off as it waited
+            self._settle(record["job"], instant_of(record["scheduled"]))
         if record["will_retry_at"] is not None:
             self._delayed[run] = Delayed(
                 run=run,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stsd import snapshot
-from stsd.archive import oldest_first
+from stsd.archive import oldest_first, tail_position
 from stsd.memory import Memory, Open, Recollection
 from stsd.places import Places
 
@@ -44,7 +44,20 @@ def recall(places: Places, damaged: Callable[[Path, bytes], None]) -> Memory:
             recollection.take(record)
         except (KeyError, TypeError, ValueError):
             damaged(places.log_dir / "history", repr(record).encode())
+    _tell_torn_tail(places.log_dir, damaged)
     return _with_the_living(recollection.memory())
+
+
+def _tell_torn_tail(log_dir: Path, damaged: Callable[[Path, bytes], None]) -> None:
+    """What follows the last newline is a line that was being written when the last daemon died."""
+    end = tail_position(log_dir)
+    if end is not None:
+        path = log_dir / "history" / end[0]
+        with path.open("rb") as file:
+            file.seek(end[1])
+            torn = file.read()
+        if torn:
+            damaged(path, torn)
 
 
 def _with_the_living(memory: Memory) -> Memory:

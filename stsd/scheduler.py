@@ -6,7 +6,7 @@ a process or rolls a die: the readings of the clock and the random draws are han
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 
@@ -143,7 +143,7 @@ class Scheduler:
         if self._stop_at is not None and now.mono >= self._stop_at:
             self._stop_at = None
             self._dispatch.interrupt(now)
-        self._meet_all(now, MissReason.SLEPT)
+        self._meet(self._active(), now, MissReason.SLEPT)
         if not self._stops:
             self._dispatch.fill(now)
         elif not self._dispatch.children:
@@ -156,8 +156,8 @@ class Scheduler:
             return [self._agendas[LogFailure.RUN]]
         return list(self._agendas.values())
 
-    def _meet_all(self, now: Reading, reason: MissReason) -> None:
-        for agenda in self._active():
+    def _meet(self, agendas: Iterable[Agenda], now: Reading, reason: MissReason) -> None:
+        for agenda in agendas:
             for demand in agenda.pop_due(now.wall):
                 self._miss(demand.job.name, demand.missed, reason, now)
                 self._admit_all(demand.job, demand.due, demand.late, now)
@@ -238,7 +238,7 @@ class Scheduler:
                 if book.mark > now.wall + CORRECTION_S:
                     continue
                 self._since[name] = book.since
-                marks[name] = max(book.mark, *book.settled, *(last for _, last in book.spans), 0)
+                marks[name] = book.newest
                 self._catch_up(job, book, now)
             else:
                 self._close_book(name, book, job is not None and _timed(job), now)
@@ -249,7 +249,7 @@ class Scheduler:
 
     def _catch_up(self, job: Job, book: Book, now: Reading) -> None:
         schedule = schedule_for(job.when, job.name)
-        passed = unsettled(schedule, book, floor(now.wall))
+        passed = unsettled(schedule, book, max(floor(now.wall), book.newest))
         run, missed = settle(schedule, passed, limit_of(job), now.wall - job.catch_up_window)
         self._miss(job.name, missed, MissReason.DOWN, now)
         self._admit_all(job, run, len(run), now)
@@ -257,14 +257,15 @@ class Scheduler:
     def _close_book(self, name: str, book: Book, replaced: bool, now: Reading) -> None:
         """What the old schedule still demanded has been missed: the jobfile has it no more."""
         schedule = schedule_for(when_of(book.plan), name)
-        _, missed = settle(schedule, unsettled(schedule, book, floor(now.wall)), 0, 0.0)
+        passed = unsettled(schedule, book, max(floor(now.wall), book.newest))
+        _, missed = settle(schedule, passed, 0, 0.0)
         self._miss(name, missed, MissReason.DOWN, now)
         if not replaced:
             self._do(Write(Planned(name, None, floor(now.wall), now.wall)))
 
-    def _open_book(self, job: Job, now: Reading) -> None:
-        self._since[job.name] = floor(now.wall)
-        self._do(Write(Planned(job.name, job.when, floor(now.wall), now.wall)))
+    def _open_book(self, job: Job, now: Reading, since: int | None = None) -> None:
+        self._since[job.name] = floor(now.wall) if since is None else since
+        self._do(Write(Planned(job.name, job.when, self._since[job.name], now.wall)))
 
     def _book(self, job: Job, schedule: Schedule, mark: int) -> Book:
         """The book of a job; runs that have not started are not settled."""
@@ -287,7 +288,8 @@ class Scheduler:
             agenda.enter([job for job in jobs if job.on_log_failure is policy], now.wall, marks)
 
     def _reload(self, jobfile: Jobfile, now: Reading) -> None:
-        # What fell due under the old jobfile is still run by it.
+        # What fell due under the old jobfile is accounted for by it, even while held or stopping.
+        self._meet(self._agendas.values(), now, MissReason.HELD if self._held else MissReason.SLEPT)
         self._tick(now)
         old, new = self._jobfile.jobs, jobfile.jobs
         marks = {name: at for agenda in self._agendas.values() for name, at in agenda.marks.items()}
@@ -309,7 +311,7 @@ class Scheduler:
         self,
         old: Mapping[str, Job],
         new: Mapping[str, Job],
-        marks: dict[str, int],
+        marks: Mapping[str, int],
         now: Reading,
     ) -> None:
         """Open and close the books of all jobs whose schedule is another one from now on."""
@@ -319,12 +321,14 @@ class Scheduler:
             if before == after:
                 continue
             self._dispatch.supersede([name], now)
-            marks.pop(name, None)
+            # After a small step back of the clock the old schedule's mark lies ahead, and the new
+            # one must not repeat what it has accounted for.
+            since = max(floor(now.wall), marks.get(name, floor(now.wall)))
             if after is None:
                 del self._since[name]
-                self._do(Write(Planned(name, None, floor(now.wall), now.wall)))
+                self._do(Write(Planned(name, None, since, now.wall)))
             else:
-                self._open_book(new[name], now)
+                self._open_book(new[name], now, since)
 
     def _stop(self, now: Reading) -> None:
         self._stops += 1
@@ -351,7 +355,7 @@ class Scheduler:
                 self._held = self._dispatch.held = True
             case DiskBack():
                 self._held = self._dispatch.held = False
-                self._meet_all(now, MissReason.HELD)
+                self._meet(self._active(), now, MissReason.HELD)
 
     def _do(self, action: Action) -> None:
         self._dispatch.actions.append(action)
