@@ -177,6 +177,18 @@ class Dispatch:
             if live is not None and live.phase is Phase.COMMITTING:
                 self._start(live)
 
+    def start_unrecorded(self) -> None:
+        """The intents are not on the disk: start what is to run all the same."""
+        run_ids, self._committing = self._committing, []
+        for run_id in run_ids:
+            live = self._live.get(run_id)
+            if live is None or live.phase is not Phase.COMMITTING:
+                continue
+            if live.run.job.on_log_failure is LogFailure.RUN:
+                self._start(live)
+            else:
+                self._committing.append(run_id)
+
     # -- what the shell reports
 
     def hear(self, report: Spawned | SpawnFailed | Exited, now: Reading) -> None:

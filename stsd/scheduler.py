@@ -353,6 +353,7 @@ class Scheduler:
                 self._dispatch.committed()
             case DiskFailed():
                 self._held = self._dispatch.held = True
+                self._dispatch.start_unrecorded()
             case DiskBack():
                 self._held = self._dispatch.held = False
                 self._meet(self._active(), now, MissReason.HELD)
