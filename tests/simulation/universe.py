@@ -129,6 +129,7 @@ class Universe:
         self._ends: list[tuple[float, int]] = []
         self._watched: dict[str, int] = {}
         self._spawned: Counter[tuple[str, int]] = Counter()
+        self._unrecorded: set[str] = set()
         self._unproven: list[Change] = []
         self._expected: dict[str, When | None] = {}
         self._may_replan = False
@@ -569,16 +570,20 @@ class Universe:
     def _wrong(self, what: str) -> None:
         self.violations.append(f"seed {self.seed}, at {self.wall:.3f}: {what}")
 
-    def _check_spawn(self, run: Run, attempt: int) -> None:
+    def _check_intent(self, run: Run, attempt: int) -> None:
         key = (run.id, attempt)
         if self.disk.durable_intents[key] > 0:
             self.disk.durable_intents[key] -= 1
         elif not (run.job.on_log_failure is LogFailure.RUN and self._disk_fails_until > 0):
             self._wrong(f"G3: {run.id} attempt {attempt} is started without an intent on the disk")
         self._spawned[key] += 1
-        unrecorded = run.job.on_log_failure is LogFailure.RUN
-        if self._spawned[key] > 1 + self.rewinds and not unrecorded:
+        if run.job.on_log_failure is LogFailure.RUN:
+            self._unrecorded.add(run.id)  # it stays so, whatever a reload makes of its job
+        if self._spawned[key] > 1 + self.rewinds and run.id not in self._unrecorded:
             self._wrong(f"G1: {run.id} attempt {attempt} is started twice")
+
+    def _check_spawn(self, run: Run, attempt: int) -> None:
+        self._check_intent(run, attempt)
         if run.trigger in BY_TIME and run.scheduled > self._latest:
             self._wrong(f"{run.id} is started before its time")
         running = [self._alive[pid] for pid in self._watched.values() if pid in self._alive]
