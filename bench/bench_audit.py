@@ -23,7 +23,7 @@ ZONES = ("Europe/Berlin", "America/New_York", "UTC", "Asia/Kathmandu")
 
 def occurrence(job: str, at: int, turn: int) -> list[Record]:
     if turn % 10 == 0:
-        return [Skipped(job, at, SkipReason.OVERLAP, at + 0.01)]
+        return [Skipped(job, at, SkipReason.OVERLAP, at + 0.01, TriggerKind.CRON)]
     run = f"{job}@{compact(at)}"
     return [
         Intent(run, job, at, TriggerKind.CRON, 1, at + 0.01),
