@@ -383,6 +383,7 @@ def test_the_machines_zone_is_that_of_the_environment(monkeypatch: pytest.Monkey
     assert machine_zone() != "../../etc/passwd"
 
 
+@pytest.mark.slow
 def test_ten_thousand_jobs_cost_a_small_multiple_of_their_parsing() -> None:
     text = "[defaults]\ntimeout = 60\n" + "".join(
         f'[jobs.job{number}]\ncommand = "echo {number}"\n'
