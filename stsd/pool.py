@@ -180,9 +180,16 @@ class Pool:
 
 def _peak_memory(usage: resource.struct_rusage) -> int | None:
     """Bytes, or None where the kernel does not tell: on exec it carries over the peak of the
-    process that called it, so what a child reports is never below stsd's own."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return usage.ru_maxrss * 1024 if usage.ru_maxrss > own else None
+    memory that the caller had, so what a child reports is never below stsd's own."""
+    return usage.ru_maxrss * 1024 if usage.ru_maxrss > _own_peak_kib() else None
+
+
+def _own_peak_kib() -> int:
+    """VmHWM of proc_pid_status(5). getrusage would add the peak of whatever started stsd."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1])
+    raise LookupError("VmHWM")
 
 
 def _signal_name(number: int) -> str:
