@@ -260,14 +260,21 @@ class Daemon:
         if number is signal.SIGHUP:
             self._reload()
         elif number is signal.SIGUSR1:
-            self._world.sink.reopen()
-            self._books.reopen()
-            self._log.info("logs_reopened")
+            self._reopen()
         elif number is signal.SIGUSR2:
             self._restart()
         elif number in (signal.SIGTERM, signal.SIGINT):
             self._world.notifier.stopping(self._longest_stop())
             self._drive(Stop())
+
+    def _reopen(self) -> None:
+        try:
+            self._books.reopen()
+            self._world.sink.reopen()
+        except OSError as error:  # a full disk must not end the daemon: what waits is kept
+            self._log.error("logs_not_reopened", error=str(error))
+        else:
+            self._log.info("logs_reopened")
 
     def _longest_stop(self) -> float:
         """Seconds that the jobfile lets a stop take; systemd is asked for as many."""
