@@ -7,11 +7,14 @@ from pathlib import Path
 from stsd.key import Group, Key
 from stsd.keys import DAEMON_KEYS, JOB_KEYS
 from stsd.kinds import (
+    Account,
     Day,
     Environment,
     FilePath,
     Instant,
     JsonData,
+    Outcomes,
+    Secrets,
     SignalName,
     Umask,
     Zone,
@@ -32,6 +35,7 @@ from stsd.values import (
     Text,
     Whole,
 )
+from stsd.webkinds import Headers, HostPort, MessageAddress, Template, WebAddress
 
 PAGE = Path(__file__).with_name("jobfile.md")
 START, END = "<!-- keys: written by jobfile_reference.py -->\n", "<!-- end of keys -->\n"
@@ -48,16 +52,20 @@ def kind_in_words(kind: Kind) -> str:
             return f"{kind_in_words(text)}, or {kind_in_words(other)}"
         case Table(fields=fields):
             return "table with " + ", ".join(f"`{field.name}`" for field in fields)
-        case TableOf(kind=inner):
-            return f"table of names, each with {kind_in_words(inner)}"
+        case TableOf(kind=inner) | Secrets(place=inner):
+            return f"table of names, each with a {kind_in_words(inner)}"
         case _:
             return _plain_in_words(kind)
 
 
 def _plain_in_words(kind: Kind) -> str:
     match kind:
-        case Text(form=form):
+        case Text(form=form) | Template(form=form):
             return form
+        case Account(group=group):
+            return f"name or number of a {'group' if group else 'user'}"
+        case JsonData(free=True):
+            return "JSON value"
         case Whole(low=low, high=high):
             return f"whole number, {low} to {high}"
         case Number(low=low, high=high):
@@ -75,6 +83,11 @@ def _plain_in_words(kind: Kind) -> str:
 _SPECIAL: dict[type, str] = {
     Day: "date",
     Environment: "table of strings",
+    Headers: "table of strings",
+    HostPort: "`HOST:PORT`",
+    MessageAddress: "URL of apprise",
+    Outcomes: 'outcome, array of such, or `"any"`',
+    WebAddress: "URL",
     FilePath: "path",
     Instant: "date and time with offset",
     JsonData: "array of JSON values",
@@ -115,14 +128,28 @@ def _table(keys: list[Key]) -> str:
 
 def _fields(key: Key) -> str:
     """What the keys of an inline table mean."""
-    if not isinstance(key.kind, Table):
+    table, way = _table_within(key.kind)
+    if table is None:
         return ""
     lines = [
-        f"- `{key.name}.{field.name}`: {field.says} ({kind_in_words(field.kind)})"
+        f"- `{key.name}.{way}{field.name}`: {field.says} ({kind_in_words(field.kind)})"
         f"{f'; default: {_default(field)}' if field.default else ''}"
-        for field in key.kind.fields
+        for field in table.fields
     ]
     return "\n".join(lines) + "\n"
+
+
+def _table_within(kind: Kind) -> tuple[Table | None, str]:
+    """The table with fixed keys that a key holds, and the names on the way to it."""
+    match kind:
+        case Table():
+            return kind, ""
+        case Secrets(place=table):
+            return table, "NAME."
+        case ListOf(item=Either(other=Table() as table)):
+            return table, ""
+        case _:
+            return None, ""
 
 
 def _default(key: Key | Field) -> str:

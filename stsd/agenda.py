@@ -48,7 +48,7 @@ class Agenda:
     """The schedules of jobs on one timeline."""
 
     def __init__(self) -> None:
-        self._timeline: Timeline[_Key, float] = Timeline()
+        self._timeline: Timeline[_Key] = Timeline()
         self._entries: dict[_Key, _Entry] = {}
         self._of_job: dict[str, _Key] = {}
 

@@ -138,8 +138,8 @@ def _fault_of_end(live: Live, attempt: int, record: Mapping[str, Any]) -> Fault 
         if had_process and live.phase is Phase.INTENDED:
             return Kind.GAP, f"attempt {attempt} ended, and its start is not on record"
         return None
-    # What waits for its turn can be called off, and was not begun by then.
-    called_off = record["outcome"] == Outcome.CANCELLED and not had_process
-    if called_off and attempt == live.attempt + 1 and live.phase is Phase.OVER:
+    # What waits for its turn can be called off, or fail for want of a secret, before it is begun.
+    never_begun = record["outcome"] in (Outcome.CANCELLED, Outcome.SPAWN_FAILED) and not had_process
+    if never_begun and attempt == live.attempt + 1 and live.phase is Phase.OVER:
         return None
     return Kind.GAP, f"attempt {attempt} ended, and its beginning is not on record"

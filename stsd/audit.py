@@ -17,8 +17,9 @@ from stsd.attempts import Attempts, check
 from stsd.books import Books, Discrepancy, Kind, Marks, Tally
 from stsd.errors import ScheduleError
 from stsd.ledger import Ledger, Series, Verdict
-from stsd.model import TriggerKind
+from stsd.model import Outcome, TriggerKind
 from stsd.plan import when_of
+from stsd.sequels import Sequels
 from stsd.triggers import Schedule, schedule_for
 
 _UNTIMED = frozenset({TriggerKind.ON_START, TriggerKind.AFTER, TriggerKind.MANUAL})
@@ -67,6 +68,8 @@ class _Page:
     skipped: int = 0
     missed: int = 0
     running: int = 0
+    waiting: int = 0
+    lost: int = 0
 
 
 class _Auditor:
@@ -77,6 +80,7 @@ class _Auditor:
         self._floor = floor
         self._pages: dict[str, _Page] = {}
         self._attempts = Attempts()
+        self._sequels = Sequels()
         self._beginning: int | None = None
         self._unplanned: dict[str, Series] = {}
         self._daemons = 0
@@ -104,6 +108,7 @@ class _Auditor:
                 self._missed(record, written)
             else:
                 self._schedule(record)
+        self._chain(record)
         self._written = written
 
     def close(self, now: int, marks: Marks | None, lives: Callable[[int, int], bool]) -> Books:
@@ -114,6 +119,9 @@ class _Auditor:
             else:
                 details = f"attempt {live.attempt} began, and neither runs nor has an end"
                 self._complain(live.job, Kind.UNFINISHED, _one(live.at), details, live.run)
+        for job, count in self._sequels.pending():
+            if job in self._pages:
+                self._pages[job].waiting = count
         if self._beginning is None and self._daemons:
             for job, series in self._unplanned.items():
                 self._complain(job, Kind.SURPLUS, series, "no schedule is on record")
@@ -168,8 +176,10 @@ class _Auditor:
 
     def _skipped(self, record: Mapping[str, Any], written: int) -> None:
         job, at = record["job"], _instant(record["scheduled"])
-        if record.get("trigger") not in _UNTIMED:
-            page = self._page(job)
+        page = self._page(job)
+        if record.get("trigger") == TriggerKind.AFTER:
+            page.skipped += at > self._floor and self._follow(job, at, run=False)
+        elif record.get("trigger") not in _UNTIMED:
             verdict = self._settle(job, at, written)
             page.skipped += verdict is Verdict.FIRST
             self._judge(job, verdict, _one(at), "a skipped record")
@@ -223,6 +233,8 @@ class _Auditor:
             self._complain(job, Kind.TWICE, _one(at), "a run that had ended before", run)
             return Verdict.AGAIN
         page.untimed.add(hash(run))
+        if kind is TriggerKind.AFTER:
+            page.run += self._follow(job, at, run=True)
         return Verdict.FIRST
 
     def _settle(self, job: str, at: int, written: int) -> Verdict:
@@ -256,10 +268,34 @@ class _Auditor:
                     return earlier
         return last
 
+    def _chain(self, record: Mapping[str, Any]) -> None:
+        """Notice what is due after others, whichever job is looked at."""
+        job = record.get("job", "")
+        if record["event"] == "schedule":
+            self._lose(job, self._sequels.plan(job, record["when"]))
+        elif record["event"] == "finished" and record["will_retry_at"] is None:
+            self._sequels.ended(job, Outcome(record["outcome"]), _instant(record["at"]))
+
+    def _follow(self, job: str, at: int, run: bool) -> bool:
+        """Account for an instant that was due after others; whether it was."""
+        due, lost = self._sequels.account(job, at, run)
+        if not due:
+            details = "was not due after any other job"
+            self._complain(job, Kind.SURPLUS, _one(at), details)
+        self._lose(job, lost)
+        return due
+
+    def _lose(self, job: str, instants: Iterable[int]) -> None:
+        for at in instants:
+            if job in self._pages and at > self._floor:
+                self._pages[job].lost += 1
+                details = "was due after another job, and nothing is on record"
+                self._complain(job, Kind.LOST, _one(at), details)
+
     # -- what it comes to
 
     def _balance(self, job: str, page: _Page, now: int, marks: Marks | None) -> Tally:
-        lost = pending = 0
+        lost, pending = page.lost, page.waiting
         for ledger in page.ledgers:
             self._honour_claims(job, page, ledger)
             if ledger is page.ledgers[-1] and not page.blind:

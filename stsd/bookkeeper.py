@@ -73,6 +73,11 @@ class Bookkeeper:
             return self._tried_at + RETRY_S - mono
         return None if self._unsafe_since is None else self._unsafe_since + OUTCOMES_S - mono
 
+    @property
+    def failing(self) -> bool:
+        """Whether records wait in memory alone, for a disk that does not take them."""
+        return self._failing
+
     def snapshot_overdue(self, mono: float) -> bool:
         """Whether it is time for another snapshot."""
         return self._touched and not self._failing and mono >= self._saved_at + SNAPSHOT_S

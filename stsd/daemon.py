@@ -23,30 +23,32 @@ from structlog.typing import FilteringBoundLogger
 
 from stsd import __version__, retention, wallclock
 from stsd.bookkeeper import Bookkeeper
-from stsd.errors import JobfileError, SpawnError
+from stsd.crew import Crew
+from stsd.errors import JobfileError
 from stsd.housekeeping import Housekeeping
 from stsd.logs import Sink
 from stsd.memory import Open
 from stsd.messages import (
+    Abandon,
     Action,
     Begin,
     Commit,
     DiskBack,
     DiskFailed,
     Event,
+    Prepare,
+    Probe,
     Quit,
     Reload,
     Say,
     Send,
     Spawn,
-    SpawnFailed,
     Stop,
     Tick,
     Write,
 )
 from stsd.model import Jobfile, Outcome, Reading
 from stsd.places import Places
-from stsd.pool import LINGER_POLL_S, Pool
 from stsd.records import Begun, Finished, Intent, Missed, Planned, Record
 from stsd.recovery import boot_id, recall
 from stsd.scheduler import Scheduler
@@ -97,8 +99,11 @@ class Daemon:
         self._log = world.log
         self._scheduler = Scheduler(jobfile, random.random)
         self._selector = selectors.DefaultSelector()
-        self._pool = Pool(self._selector, world.places.log_dir, world.environ)
-        self._books = Bookkeeper(world.places, time.monotonic())
+        places = world.places
+        self._crew = Crew(
+            self._selector, places.log_dir, places.state_dir, world.environ, world.log
+        )
+        self._books = Bookkeeper(places, time.monotonic())
         self._housekeeping = Housekeeping(world.environ)
         self._done = False
         self._fed_at = 0.0
@@ -119,6 +124,7 @@ class Daemon:
         memory = recall(self._world.places, self._tell_damage)
         self._note(Begun(os.getpid(), boot_id(), __version__, time.time()))
         attempts = {run: self._adopted(attempt) for run, attempt in memory.open.items()}
+        self._crew.sweep(attempt for attempt in attempts.values() if attempt.alive)
         self._drive(Begin(replace(memory, open=attempts), self._world.in_place))
         self._drive(Tick())
         self._tend_books()
@@ -128,7 +134,7 @@ class Daemon:
         if not attempt.alive:
             return attempt
         try:
-            self._pool.adopt(attempt)
+            self._crew.adopt(attempt)
         except OSError as error:  # it has ended since it was looked at
             self._log.warning("gone", run=attempt.run, pid=attempt.pid, error=str(error))
             return replace(attempt, alive=False)
@@ -140,16 +146,14 @@ class Daemon:
 
     def _turn(self, inbox: socket.socket) -> None:
         for key, _ in self._selector.select(self._longest_sleep()):
-            if key.data is self._pool:
-                exited = self._pool.collect(key.fd)
-                if exited is not None:
-                    self._drive(exited)
-            else:
+            if key.data is inbox:
                 for number in inbox.recv(4096):
                     self._on_signal(signal.Signals(number))
-        if self._pool.lingering:
-            for exited in self._pool.collect_lingering():
-                self._drive(exited)
+            else:
+                for event in self._crew.hear(key):
+                    self._drive(event)
+        for event in self._crew.tend(time.monotonic()):
+            self._drive(event)
         self._drive(Tick())
         self._tend_books()
         if self._books.snapshot_overdue(time.monotonic()):
@@ -166,11 +170,8 @@ class Daemon:
             sleeps.append(wake.mono - now.mono)
         if self._world.notifier.watchdog_interval is not None:
             sleeps.append(self._fed_at + self._world.notifier.watchdog_interval - now.mono)
-        if self._pool.lingering:
-            sleeps.append(LINGER_POLL_S)
-        patience = self._books.patience(now.mono)
-        if patience is not None:
-            sleeps.append(patience)
+        patience = (self._crew.patience(), self._books.patience(now.mono))
+        sleeps += [seconds for seconds in patience if seconds is not None]
         return max(0.0, min(sleeps))
 
     # -- the core's decisions
@@ -190,10 +191,8 @@ class Daemon:
                 for intent in action.intents:
                     self._log_record(intent)
                 return self._books.commit(action.intents, time.monotonic())
-            case Spawn():
-                return self._spawn(action)
-            case Send():
-                self._pool.send(action.run_id, action.signal)
+            case Probe() | Prepare() | Abandon() | Spawn() | Send():
+                return self._crew.perform(action)
             case Write():
                 self._note(action.record)
             case Say():
@@ -201,12 +200,6 @@ class Daemon:
             case Quit():
                 self._done = True
         return None
-
-    def _spawn(self, action: Spawn) -> Event:
-        try:
-            return self._pool.spawn(action.run, action.attempt)
-        except SpawnError as error:
-            return SpawnFailed(action.run.id, str(error))
 
     # -- the books
 
@@ -231,8 +224,10 @@ class Daemon:
             self._log.warning("state_not_saved", error=str(error))
 
     def _keep_house(self) -> None:
-        settings = self._scheduler.jobfile.settings
-        command = partial(retention.command, self._world.places, settings)
+        jobfile = self._scheduler.jobfile
+        command = partial(
+            retention.command, self._world.places, jobfile.settings, jobfile.jobs.values()
+        )
         failure = self._housekeeping.tend(command, time.monotonic())
         if failure is not None:
             self._log.warning("history_not_kept", error=failure)
@@ -304,6 +299,10 @@ class Daemon:
 
     def _restart(self) -> None:
         """Replace this process by a new one of the same pid, whose children go on unharmed."""
+        self._tend_books()
+        if self._books.failing:  # the new process would know nothing of what could not be written
+            self._log.error("restart_refused", problem="the history cannot be written")
+            return
         try:
             self._world.load()
         except JobfileError as error:
@@ -311,8 +310,8 @@ class Daemon:
                 self._log.error("restart_refused", problem=str(problem))
             return
         self._world.notifier.reloading()
-        for exited in self._pool.collect_lingering(at_once=True):
-            self._drive(exited)
+        for event in self._crew.settle():
+            self._drive(event)
         self._tend_books()
         self._save()
         self._log.info("restarting_in_place")

@@ -18,10 +18,12 @@ from typing import Any
 from stsd.errors import JobfileError, Problem, ScheduleError
 from stsd.jobs import Builder
 from stsd.keys import DAEMON_KEYS, JOB_KEYS
+from stsd.links import Links
 from stsd.model import Job, Jobfile, Settings
 from stsd.reader import Reader
 from stsd.report import Draft, Place, Report, told
 from stsd.source import Source, read
+from stsd.surroundings import Rights
 from stsd.units import escaped, shown
 from stsd.values import Fault, did_you_mean
 from stsd.wallclock import check_zone
@@ -47,20 +49,27 @@ class Examined:
         return tuple(told(drafts))
 
 
-def load(path: Path, *, local_zone: str, trusted_uid: int | None = None) -> Jobfile:
+def load(
+    path: Path, *, local_zone: str, trusted_uid: int | None = None, to_run: bool = False
+) -> Jobfile:
     """The jobfile at a path, with whatever it includes.
 
     `local_zone` is the machine's zone, for a jobfile that names none; `trusted_uid` the user who
-    besides root may own the files, by default that of this process. Raises JobfileError with all
-    problems, by file and line.
+    runs stsd, by default that of this process: besides root, only this one may own the files.
+    `to_run` says that this process will run the jobs: what it has no right to do, such as to
+    become another user, is an error then, and else a warning.
+
+    Raises JobfileError with all problems, by file and line.
     """
-    return examine(path, local_zone=local_zone, trusted_uid=trusted_uid).jobfile
+    return examine(path, local_zone=local_zone, trusted_uid=trusted_uid, to_run=to_run).jobfile
 
 
-def examine(path: Path, *, local_zone: str, trusted_uid: int | None = None) -> Examined:
+def examine(
+    path: Path, *, local_zone: str, trusted_uid: int | None = None, to_run: bool = False
+) -> Examined:
     """As `load`, with the warnings and the texts."""
     uid = os.geteuid() if trusted_uid is None else trusted_uid
-    return _Intake(str(path), local_zone, uid).examined()
+    return _Intake(str(path), local_zone, Rights(uid, to_run)).examined()
 
 
 def load_settings(
@@ -71,7 +80,7 @@ def load_settings(
     Raises JobfileError if the file cannot be read or this table is wrong.
     """
     uid = os.geteuid() if trusted_uid is None else trusted_uid
-    return _Intake(str(path), local_zone, uid).settings_alone()
+    return _Intake(str(path), local_zone, Rights(uid)).settings_alone()
 
 
 def machine_zone() -> str:
@@ -96,12 +105,12 @@ def _zone_names() -> Iterator[str]:
 class _Intake:
     """One reading of a jobfile."""
 
-    def __init__(self, name: str, local_zone: str, trusted_uid: int) -> None:
-        self._trusted_uid = trusted_uid
+    def __init__(self, name: str, local_zone: str, rights: Rights) -> None:
+        self._rights = rights
         self._local_zone = local_zone
         self._report = Report()
         self._reader = Reader(self._report)
-        self._main = read(name, trusted_uid=trusted_uid)
+        self._main = read(name, trusted_uid=rights.uid)
         self._sources = [self._main]
         self._names_read = [name]
         self._seen = {self._main.identity}
@@ -113,15 +122,23 @@ class _Intake:
         """All of it, or a JobfileError."""
         self._check_tables(self._main)
         settings, patterns = self._settings()
-        builder = Builder(self._report, self._reader, settings.timezone, self._main)
+        builder = Builder(self._report, self._reader, settings.timezone, self._main, self._rights)
         defaults = self._defaults(self._main)
         self._take_jobs(self._main, builder, defaults)
         for source in self._included(patterns):
             self._check_tables(source)
             own = self._reader.merged(defaults, self._defaults(source))
             self._take_jobs(source, builder, own)
+        self._check_links(settings)
         self._report.raise_errors(self._names_read)
         return self._result(settings)
+
+    def _check_links(self, settings: Settings) -> None:
+        """What jobs have to do with each other; there is no telling while some cannot be read."""
+        if not self._report.has_refused:
+            names = {name for name, _ in self._names.values()}
+            links = Links(self._report, self._homes, self._main, names)
+            links.check(self._jobs, settings)
 
     def settings_alone(self) -> Settings:
         """The settings, or a JobfileError for them alone."""
@@ -139,6 +156,8 @@ class _Intake:
                 values[name] = Path(values[name])
         for name, limit in values.pop("history", {}).items():
             values[f"history_{name}"] = limit
+        if "pools" in values:
+            values["pools"] = tuple(sorted(values["pools"].items()))
         return Settings(**{"timezone": self._local_zone, **values}), patterns
 
     def _result(self, settings: Settings) -> Examined:
@@ -215,7 +234,7 @@ class _Intake:
             for name in self._matches(pattern, index):
                 self._names_read.append(name)
                 try:
-                    source = read(name, trusted_uid=self._trusted_uid)
+                    source = read(name, trusted_uid=self._rights.uid)
                 except JobfileError as error:
                     self._report.refused(error)
                     continue

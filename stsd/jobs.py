@@ -6,9 +6,7 @@ checked once: ten thousand jobs share a few hundred of them.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,11 +14,14 @@ from typing import Any
 from stsd.cron import is_hashed
 from stsd.errors import ScheduleError
 from stsd.keys import JOB_KEYS
-from stsd.model import ArgvTask, Fold, Gap, Job, PythonTask, Retry, ShellTask, Task, When
+from stsd.lookaround import LookAround
+from stsd.model import After, ArgvTask, Fold, Gap, Job, Retry, Task, When
 from stsd.reader import Reader
-from stsd.report import Place, Report
+from stsd.report import Place, Report, written_at
 from stsd.shapes import NAME_PATTERN
 from stsd.source import Source
+from stsd.surroundings import Rights, Surroundings
+from stsd.tasks import check_together, stray, task_of
 from stsd.triggers import expand, schedule_for
 from stsd.units import format_size, shown
 from stsd.values import Fault
@@ -28,8 +29,6 @@ from stsd.values import Fault
 Environment = tuple[tuple[str, str], ...]
 
 _NAME = re.compile(NAME_PATTERN, re.ASCII)
-_WHATS = ("command", "python", "http", "message")
-_OF_PYTHON = ("args", "kwargs", "path", "interpreter")
 _PLAIN = (
     "description",
     "timeout",
@@ -46,6 +45,8 @@ _PLAIN = (
     "enabled",
     "tags",
     "umask",
+    "warm",
+    "max_running",
 )
 _NO_RETRY = Retry()
 _OF_WHEN = (
@@ -68,7 +69,9 @@ _MOST_BYTES = 2 * 1000 * 1000
 class Builder:
     """Builds the jobs of a jobfile, file after file."""
 
-    def __init__(self, report: Report, reader: Reader, timezone: str, main: Source) -> None:
+    def __init__(
+        self, report: Report, reader: Reader, timezone: str, main: Source, rights: Rights
+    ) -> None:
         self._report = report
         self._reader = reader
         self._timezone = timezone
@@ -79,7 +82,8 @@ class Builder:
         self._whens: dict[tuple[object, ...], When] = {}
         self._retries: dict[tuple[object, ...], Retry] = {}
         self._environments: dict[Environment, Environment] = {}
-        self._looked_at: set[tuple[str, ...]] = set()
+        self._surroundings = Surroundings(report, rights)
+        self._look_around = LookAround(report)
 
     def begin(self, source: Source, defaults: dict[str, Any]) -> None:
         """Turns to the jobs of another file, with the defaults that are in force there."""
@@ -99,75 +103,30 @@ class Builder:
             self._report.error(place, Fault(message, "write [jobs.NAME], and its keys below"))
             return None
         fields = self._reader.fields(place, table, JOB_KEYS)
-        self._check_together(place, table)
+        check_together(self._report, place, table)
         if self._defaults:
             fields = self._reader.merged(self._defaults, fields)
-        task = self._task(place, fields)
+        task = task_of(self._report, place, fields)
         if task is None:
             return None
-        cwd = fields.get("cwd", self._cwd)
         env: Environment = tuple(sorted(fields["env"].items())) if "env" in fields else ()
         self._check_size(place, task, env)
-        self._look_around(place, task, cwd, env)
         when = self._when(place, table, fields)
         if "anchor" in table and when.every is None and "every" not in table:
-            self._stray(place, "anchor", "belongs to `every`, which is not there")
+            stray(self._report, place, "anchor", "belongs to `every`, which is not there")
         plain = {key: fields[key] for key in _PLAIN if key in fields}
-        return Job(
+        job = Job(
             name=name,
             task=task,
             when=when,
-            cwd=cwd,
+            cwd=fields.get("cwd", self._cwd),
             env=self._environments.setdefault(env, env),
             retry=self._retry(place, fields["retry"]) if "retry" in fields else _NO_RETRY,
             **plain,
+            **self._surroundings.of(place, fields),
         )
-
-    def _check_together(self, place: Place, table: dict[str, object]) -> None:
-        """Reports keys of a job that contradict each other, or that nothing can come of."""
-        whats = [key for key in _WHATS if key in table]
-        if not whats and not any(key not in JOB_KEYS for key in table):
-            remedy = 'add command = "…" or python = "package.module:callable"'
-            self._report.error(place, Fault("says nothing to run", remedy, on_key=True))
-        for other in whats[1:]:
-            self._report.error(
-                place,
-                Fault(
-                    f"a job has one of {', '.join(_WHATS)}; there is `{whats[0]}`",
-                    "make two jobs of it",
-                    (other,),
-                    on_key=True,
-                ),
-                see=Place(place.source, (*place.path, whats[0])),
-            )
-        for key in _OF_PYTHON:
-            if key in table and "python" not in table:
-                self._stray(place, key, "belongs to `python`, which is not there")
-        if "shell" in table and whats and not isinstance(table.get("command"), str):
-            self._stray(place, "shell", "belongs to a `command` string, which is not there")
-
-    def _stray(self, place: Place, key: str, message: str) -> None:
-        self._report.error(place, Fault(message, "take it out", (key,), on_key=True))
-
-    def _task(self, place: Place, fields: dict[str, Any]) -> Task | None:
-        """What the job runs; None if that is missing or was refused."""
-        command = fields.get("command")
-        if isinstance(command, str):
-            return ShellTask(command, fields["shell"]) if "shell" in fields else ShellTask(command)
-        if command is not None:
-            if not command[0]:
-                fault = Fault("the name of the program is empty", "", ("command", 0))
-                self._report.error(place, fault)
-            return ArgvTask(command)
-        if "python" not in fields:
-            return None
-        return PythonTask(
-            target=fields["python"],
-            args=fields.get("args", "[]"),
-            kwargs=fields.get("kwargs", "{}"),
-            path=fields.get("path", ()),
-            interpreter=fields.get("interpreter", ""),
-        )
+        self._look_around.at(place, job)
+        return job
 
     def _retry(self, place: Place, table: dict[str, Any]) -> Retry:
         """The retry of a job; a `max_delay` that is not told is never shorter than `delay`."""
@@ -187,6 +146,7 @@ class Builder:
     def _when(self, place: Place, table: dict[str, object], fields: dict[str, Any]) -> When:
         """The schedule of a job, checked unless an equal one has been."""
         get = fields.get
+        after = tuple(_after(entry) for entry in fields["after"]) if "after" in fields else ()
         slot = (
             get("cron"),
             get("every"),
@@ -199,12 +159,13 @@ class Builder:
             get("end"),
             get("skip_dates"),
             get("skip_holidays"),
+            after,
             tuple(fields["dst"].items()) if "dst" in fields else None,
         )
         known = self._whens.get(slot)
         if known is not None:
             return known
-        when = self._written(fields)
+        when = self._written(fields, after)
         faults = list(self._schedule_faults(place, table, when))
         for at, fault in faults:
             self._report.error(at, fault)
@@ -215,7 +176,7 @@ class Builder:
                 self._whens[slot] = when
         return when
 
-    def _written(self, fields: dict[str, Any]) -> When:
+    def _written(self, fields: dict[str, Any], after: tuple[After, ...]) -> When:
         """The schedule as the keys of a job have it."""
         plain = {key: fields[key] for key in _OF_WHEN if key in fields}
         dst = fields.get("dst", {})
@@ -223,6 +184,7 @@ class Builder:
             timezone=fields.get("timezone", self._timezone),
             gap=dst.get("gap", Gap.AFTER),
             fold=dst.get("fold", Fold.FIRST),
+            after=after,
             **plain,
         )
 
@@ -233,7 +195,7 @@ class Builder:
         error = _refusal(when, place)
         if error is None:
             return
-        home = self._home(place, table, error.key)
+        home = written_at(place, error.key, self._main)
         written = table.get(error.key)
         alone = False
         if isinstance(written, list):
@@ -245,15 +207,6 @@ class Builder:
         if not alone:
             yield home, Fault(error.message, error.remedy, (), error.column)
 
-    def _home(self, place: Place, table: dict[str, object], key: str) -> Place:
-        """Where the key of a job's schedule is written: with the job, or in some defaults."""
-        if key in table:
-            return Place(place.source, (*place.path, key))
-        for source in (place.source, self._main):
-            if key in source.tables.get("defaults", {}):
-                return Place(source, ("defaults", key))
-        return place
-
     def _check_size(self, place: Place, task: Task, env: Environment) -> None:
         """Reports what is more than the kernel passes to a program."""
         words = task.argv if isinstance(task, ArgvTask) else ()
@@ -261,35 +214,6 @@ class Builder:
         if size > _MOST_BYTES:
             message = f"arguments and environment are {format_size(size)} together"
             self._report.error(place, Fault(message, f"at most {format_size(_MOST_BYTES)}"))
-
-    def _look_around(self, place: Place, task: Task, cwd: str, env: Environment) -> None:
-        """Warns of folders and programs that are not there; they may be, by the time it runs."""
-        if self._is_new("cwd", cwd) and not os.path.isdir(cwd):
-            self._report.warn(place, Fault(f"there is no folder {shown(cwd)}", "", ("cwd",)))
-        match task:
-            case ShellTask():
-                self._warn_of_program(place, "shell", task.shell, cwd, env)
-            case ArgvTask():
-                self._warn_of_program(place, "command", task.argv[0], cwd, env)
-            case PythonTask() if task.interpreter:
-                self._warn_of_program(place, "interpreter", task.interpreter, cwd, env)
-
-    def _warn_of_program(
-        self, place: Place, key: str, program: str, cwd: str, env: Environment
-    ) -> None:
-        search = next((text for name, text in env if name == "PATH"), None)
-        base = cwd if "/" in program else ""
-        if not program or not self._is_new(program, base, search or ""):
-            return
-        if shutil.which(os.path.join(base, program), path=search) is None:
-            self._report.warn(place, Fault(f"there is no program {shown(program)}", "", (key,)))
-
-    def _is_new(self, *what: str) -> bool:
-        """Whether this has not been looked at for an earlier job."""
-        if what in self._looked_at:
-            return False
-        self._looked_at.add(what)
-        return True
 
 
 def _refusal(when: When, place: Place) -> ScheduleError | None:
@@ -299,6 +223,13 @@ def _refusal(when: When, place: Place) -> ScheduleError | None:
     except ScheduleError as error:
         return error
     return None
+
+
+def _after(entry: str | dict[str, Any]) -> After:
+    """One of the jobs that a job is due after."""
+    if isinstance(entry, str):
+        return After(entry)
+    return After(entry["job"], entry["outcome"]) if "outcome" in entry else After(entry["job"])
 
 
 def _bad_name(name: str) -> Fault:

@@ -11,7 +11,7 @@ from stsd.jobkeys import HOW, WHAT, WHEN
 from stsd.key import SOON, Group, Key
 from stsd.kinds import FilePath, Zone
 from stsd.policykeys import POLICIES, REPORTS
-from stsd.shapes import CONTROL, HISTORY, METRICS
+from stsd.shapes import CONTROL, HISTORY, METRICS, POOL
 from stsd.values import Duration, ListOf, TableOf, Text, Whole
 
 _DAEMON = (
@@ -61,10 +61,10 @@ _DAEMON = (
     Key(
         Group.DAEMON,
         "pools",
-        TableOf(Whole(1, 10_000)),
-        "Slots of each pool.",
+        TableOf(Whole(1, 10_000), POOL),
+        "Slots of the pools of jobs; a pool that is not named here has one.",
         "{ db = 2 }",
-        instead="use flock in the `command`",
+        "(none)",
     ),
     Key(
         Group.DAEMON,
@@ -87,7 +87,7 @@ _DAEMON = (
         "control",
         CONTROL,
         "Who besides its own user may give stsd orders.",
-        '{ groups = ["ops"] }',
+        '{ groups = ["daemon"] }',
         instead=SOON,
     ),
 )

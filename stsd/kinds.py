@@ -1,24 +1,41 @@
 """The kinds of value that only a jobfile has: signals, paths, days, environments and their like.
 
 As all kinds (see `stsd.values`) they are declarative and look at nothing but the value itself,
-besides the time-zone database and the homes of users.
+besides the time-zone database and the users of the machine.
 """
 
 from __future__ import annotations
 
 import difflib
+import grp
 import json
 import os
+import pwd
 import re
 import signal
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
+from typing import Any
 
 from stsd.errors import ScheduleError
+from stsd.model import Outcome
 from stsd.units import shown
-from stsd.values import LONGEST_STRING, BadValueError, Fault, Text, refuse
+from stsd.values import (
+    LONGEST_STRING,
+    BadValueError,
+    Choice,
+    Fault,
+    SetOf,
+    Table,
+    TableOf,
+    Text,
+    did_you_mean,
+    refuse,
+)
 from stsd.wallclock import check_zone
 
+_LARGEST_ID = (1 << 32) - 1  # which itself means "none" to setuid(2) and its like
 _OWN_VARIABLES = ("STSD_JOB", "STSD_RUN_ID", "STSD_SCHEDULED_AT", "STSD_ATTEMPT", "STSD_TRIGGER")
 
 
@@ -144,12 +161,32 @@ class Environment:
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """A table of environment variables, each with the one place where its value is."""
+
+    place: Table
+
+    def read(self, value: object, folder: str) -> dict[str, dict[str, Any]]:
+        """The place of each, by name: a single key of `place` and its value."""
+        places = TableOf(self.place, VARIABLE).read(value, folder)
+        faults = [Fault(*_OWN, (name,), on_key=True) for name in places if name in _OWN_VARIABLES]
+        names = ", ".join(field.name for field in self.place.fields)
+        for name, place in places.items():
+            if len(place) != 1:
+                found = "nowhere" if not place else f"in {' and in '.join(place)}"
+                faults.append(Fault(f"is {found}", f"one of {names}", (name,)))
+        if faults:
+            raise BadValueError(faults)
+        return places
+
+
 def _of(name: str, text: object) -> tuple[Fault, ...]:
     """What is wrong with one environment variable."""
     if not name or "=" in name or "\0" in name:
         return (Fault("is not a name for a variable", "without = and NUL", on_key=True),)
     if name in _OWN_VARIABLES:
-        return (Fault("is set by stsd itself", "choose another name", on_key=True),)
+        return (Fault(*_OWN, on_key=True),)
     try:
         _VARIABLE.read(text, "")
     except BadValueError as bad:
@@ -161,14 +198,64 @@ def _of(name: str, text: object) -> tuple[Fault, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Account:
+    """A user of the machine, or a group if `group`: by its name, which must be known, or by its
+    number."""
+
+    group: bool = False
+
+    def read(self, value: object, folder: str) -> str | int:
+        """The name or the number."""
+        noun = "group" if self.group else "user"
+        if type(value) is int:
+            if not 0 <= value < _LARGEST_ID:
+                raise refuse(f"{shown(value)} is no number of a {noun}", "from 0 to 4294967294")
+            return value
+        name = Text(f"a {noun}'s name or number").read(value, folder)
+        try:
+            if self.group:
+                grp.getgrnam(name)
+            else:
+                pwd.getpwnam(name)
+        except (KeyError, UnicodeEncodeError):
+            raise refuse(f"there is no {noun} {shown(name)}", self._remedy(name)) from None
+        return name
+
+    def _remedy(self, name: str) -> str:
+        if name.isdecimal():
+            return "write a number without quotes"
+        if self.group:
+            return did_you_mean(name, (entry.gr_name for entry in grp.getgrall()))
+        return did_you_mean(name, (entry.pw_name for entry in pwd.getpwall()))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """One outcome, an array of them, or "any" for all there are."""
+
+    def read(self, value: object, folder: str) -> frozenset[Outcome]:
+        """The outcomes."""
+        if value == "any":
+            return frozenset(Outcome)
+        if type(value) is list:
+            return SetOf(Choice(tuple(Outcome))).read(value, folder)
+        return frozenset({Outcome(Choice((*Outcome, _Any.ANY)).read(value, folder))})
+
+
+class _Any(StrEnum):
+    ANY = "any"
+
+
+@dataclass(frozen=True, slots=True)
 class JsonData:
-    """Arguments for a Python entry point: an array, or a table if `table`, of what JSON can say."""
+    """What JSON can say: an array, a table if `table`, or anything if `free`."""
 
     table: bool = False
+    free: bool = False
 
     def read(self, value: object, folder: str) -> str:
         """The JSON text."""
-        if type(value) is not (dict if self.table else list):
+        if not self.free and type(value) is not (dict if self.table else list):
             wanted = "a table" if self.table else "an array"
             raise refuse(f"must be {wanted}, not {shown(value)}")
         try:
@@ -188,5 +275,7 @@ def _tidy(path: str) -> str:
     return os.path.normpath(path)
 
 
+_OWN = ("is set by stsd itself", "choose another name")
+VARIABLE = Text("a variable's name: letters, digits and _", r"[A-Za-z_][A-Za-z0-9_]*")
 _PATH_TEXT = Text("a path", longest=4095)
 _VARIABLE = Text("a string", empty=True, longest=LONGEST_STRING)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from stsd.model import TriggerKind
-from stsd.plan import Plan
+from stsd.chains import Chains
+from stsd.model import Outcome, TriggerKind
+from stsd.plan import Plan, after_of
 
 BY_TIME = frozenset({TriggerKind.CRON, TriggerKind.EVERY, TriggerKind.AT})
 
@@ -67,14 +68,27 @@ class Delayed:
 
 
 @dataclass(frozen=True, slots=True)
+class Chain:
+    """Where a job stands that is due after others. `met` are those that have ended as it asks
+    since it was last due; `due` the instants at which it was due and for which nothing accounts."""
+
+    met: frozenset[str] = frozenset()
+    due: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Memory:
-    """The whole of it: books by job, open attempts and delayed runs by run id. `boot` is the
-    kernel's id of the boot in which the last daemon ran."""
+    """The whole of it: books, chains and the time of the last success by job, open attempts and
+    delayed runs by run id. `boot` is the kernel's id of the boot in which the last daemon ran;
+    `closed` tells up to which instant, ahead of the clock, jobs that are gone are settled."""
 
     books: Mapping[str, Book] = field(default_factory=dict)
     open: Mapping[str, Open] = field(default_factory=dict)
     delayed: Mapping[str, Delayed] = field(default_factory=dict)
     boot: str = ""
+    chains: Mapping[str, Chain] = field(default_factory=dict)
+    successes: Mapping[str, float] = field(default_factory=dict)
+    closed: Mapping[str, int] = field(default_factory=dict)
 
 
 class Recollection:
@@ -87,6 +101,15 @@ class Recollection:
         self._open = dict(memory.open)
         self._delayed = dict(memory.delayed)
         self._boot = memory.boot
+        self._successes = dict(memory.successes)
+        self._closed = dict(memory.closed)
+        self._chains = Chains()
+        self._due: dict[str, list[int]] = {}
+        for name, book in memory.books.items():
+            chain = memory.chains.get(name, Chain())
+            self._chains.enter(name, after_of(book.plan), chain.met)
+            if chain.due:
+                self._due[name] = list(chain.due)
 
     def memory(self) -> Memory:
         """What is known by now."""
@@ -99,7 +122,19 @@ class Recollection:
                 settled=frozenset(at for at in settled if at > book.mark),
                 spans=tuple(span for span in spans if span[1] > book.mark),
             )
-        return Memory(books, dict(self._open), dict(self._delayed), self._boot)
+        chains = {
+            name: Chain(met, tuple(self._due.get(name, ())))
+            for name, met in self._chains.met().items()
+        }
+        return Memory(
+            books=books,
+            open=dict(self._open),
+            delayed=dict(self._delayed),
+            boot=self._boot,
+            chains=chains,
+            successes=dict(self._successes),
+            closed=dict(self._closed),
+        )
 
     def take(self, record: Mapping[str, Any]) -> None:
         """One record more. Raises KeyError, TypeError or ValueError for what is no record."""
@@ -115,8 +150,7 @@ class Recollection:
             case "finished":
                 self._finished(record)
             case "skipped":
-                if TriggerKind(record["trigger"]) in BY_TIME:
-                    self._settle(record["job"], instant_of(record["scheduled"]))
+                self._account(record)
             case "missed":
                 span = instant_of(record["first"]), instant_of(record["last"])
                 self._spans.setdefault(record["job"], []).append(span)
@@ -125,19 +159,25 @@ class Recollection:
         name = record["job"]
         self._settled.pop(name, None)
         self._spans.pop(name, None)
+        self._due.pop(name, None)
+        self._closed.pop(name, None)
+        since = instant_of(record["since"])
         if record["when"] is None:
             self._books.pop(name, None)
+            self._chains.leave(name)
+            if since > instant_of(record["at"]):
+                self._closed[name] = since
         else:
-            since = instant_of(record["since"])
             self._books[name] = Book(record["when"], since, since)
+            self._chains.enter(name, after_of(record["when"]))
 
     def _intent(self, record: Mapping[str, Any]) -> None:
         run, kind = record["run"], TriggerKind(record["trigger"])
         scheduled = instant_of(record["scheduled"])
         self._delayed.pop(run, None)
         self._open[run] = Open(run, record["job"], scheduled, kind, record["attempt"])
-        if kind in BY_TIME:
-            self._settle(record["job"], scheduled)
+        if kind in BY_TIME or record["attempt"] == 1:
+            self._account(record)
 
     def _started(self, record: Mapping[str, Any]) -> None:
         known = self._open.get(record["run"])
@@ -154,8 +194,8 @@ class Recollection:
         run = record["run"]
         begun = self._open.pop(run, None) or self._delayed.get(run)
         self._delayed.pop(run, None)
-        if begun is None and TriggerKind(record["trigger"]) in BY_TIME:  # called off as it waited
-            self._settle(record["job"], instant_of(record["scheduled"]))
+        if begun is None:  # called off as it waited
+            self._account(record)
         if record["will_retry_at"] is not None:
             self._delayed[run] = Delayed(
                 run=run,
@@ -165,9 +205,24 @@ class Recollection:
                 attempt=record["attempt"] + 1,
                 retry_at=datetime.fromisoformat(record["will_retry_at"]).timestamp(),
             )
+        else:
+            self._ended(record["job"], Outcome(record["outcome"]), record["at"])
 
-    def _settle(self, job: str, instant: int) -> None:
-        self._settled.setdefault(job, set()).add(instant)
+    def _ended(self, job: str, outcome: Outcome, at: str) -> None:
+        """A run has ended for good."""
+        if outcome is Outcome.SUCCEEDED:
+            self._successes[job] = datetime.fromisoformat(at).timestamp()
+        for follower in self._chains.ended(job, outcome):
+            self._due.setdefault(follower, []).append(instant_of(at))
+
+    def _account(self, record: Mapping[str, Any]) -> None:
+        """An occurrence is accounted for."""
+        job, kind = record["job"], TriggerKind(record["trigger"])
+        instant = instant_of(record["scheduled"])
+        if kind in BY_TIME:
+            self._settled.setdefault(job, set()).add(instant)
+        elif kind is TriggerKind.AFTER and instant in self._due.get(job, ()):
+            self._due[job].remove(instant)
 
 
 def instant_of(text: str) -> int:

@@ -50,7 +50,9 @@ class Exited:
     Neither is known of a child of an earlier daemon.
 
     `cpu_s` and `max_rss_bytes` are of the child and its own children; `output` is relative to the
-    log folder.
+    log folder and holds `output_bytes`, without the `output_discarded` that were too many.
+    `error` is what is known beyond exit code and signal, such as that its memory ran out. The
+    child itself ended `ago_s` before: its output was waited for.
     """
 
     run_id: str
@@ -60,6 +62,27 @@ class Exited:
     max_rss_bytes: int | None
     output: str
     output_bytes: int
+    output_discarded: int = 0
+    error: str | None = None
+    ago_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Whether what a run waits for is there. `missing` says in words what is not; empty: all is."""
+
+    run_id: str
+    missing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The condition of a run has been asked, and its secrets have been fetched. `unmet` says why
+    the condition does not hold, `error` why there is no getting at a secret; both empty: go."""
+
+    run_id: str
+    unmet: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +134,8 @@ Event = (
     | Spawned
     | SpawnFailed
     | Exited
+    | Probed
+    | Prepared
     | Committed
     | DiskFailed
     | DiskBack
@@ -130,8 +155,31 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """Look whether what a run waits for outside of stsd is there; the answer is a Probed."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Ask the condition of a run, unless this is a repeated attempt, and fetch its secrets; the
+    answer is a Prepared."""
+
+    run: Run
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Abandon:
+    """Leave off probing for a run, or preparing it; no answer is wanted any more."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Spawn:
-    """Start a child; the answer is a Spawned or a SpawnFailed."""
+    """Start a child; the answer, at once or later, is a Spawned or a SpawnFailed."""
 
     run: Run
     attempt: int
@@ -166,4 +214,4 @@ class Quit:
     """Nothing is left to be done: end the process."""
 
 
-Action = Commit | Spawn | Send | Write | Say | Quit
+Action = Commit | Probe | Prepare | Abandon | Spawn | Send | Write | Say | Quit

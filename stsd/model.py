@@ -136,7 +136,41 @@ class PythonTask:
     interpreter: str = ""
 
 
-Task = ShellTask | ArgvTask | PythonTask
+@dataclass(frozen=True, slots=True)
+class HttpTask:
+    """One HTTP request. `headers` are in the order of the jobfile; `body` is text or None, and
+    JSON where `json` is true; of `expect`, the status codes that are a success, empty means any
+    from 200 to 299; `timeout` is how long the server may be silent, in seconds. In `url`, headers
+    and `body`, `${NAME}` stands for a variable's value (see `stsd.references`)."""
+
+    url: str
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str | None = None
+    json: bool = False
+    expect: tuple[int, ...] = ()
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class MessageTask:
+    """One message to each of the addresses `to`, which are URLs of apprise. In all three,
+    `${NAME}` stands for a variable's value."""
+
+    to: tuple[str, ...]
+    title: str = ""
+    body: str = ""
+
+
+Task = ShellTask | ArgvTask | PythonTask | HttpTask | MessageTask
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Another job whose end makes a job due, where it ends in one of `outcomes`."""
+
+    job: str
+    outcomes: frozenset[Outcome] = frozenset({Outcome.SUCCEEDED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +179,15 @@ class When:
 
     `every` is in whole seconds on a grid through `anchor` (an instant); `splay` in whole seconds;
     `start` and `end` are the first and the last day on which the job may fire, in `timezone`, an
-    IANA name; `skip_holidays` names a country, as in `DE` or `DE-BY`.
+    IANA name; `skip_holidays` names a country, as in `DE` or `DE-BY`. `after` makes the job due
+    when all of the jobs it names have ended as it asks since it was last due.
     """
 
     cron: tuple[str, ...] = ()
     every: int | None = None
     at: tuple[str, ...] = ()
     on_start: bool = False
+    after: tuple[After, ...] = ()
     timezone: str = "UTC"
     anchor: int = 0
     splay: int = 0
@@ -184,13 +220,65 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Secret:
+    """An environment variable whose value is in a file, in a credential of systemd's, or is what
+    a command prints; one of the three is given."""
+
+    name: str
+    file: str = ""
+    credential: str = ""
+    command: ShellTask | ArgvTask | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one attempt may use. `memory` and `file_size` in bytes, `cpu_time` in seconds of
+    processor time, `cpu` in processors (0.5: half of one); None: no limit."""
+
+    memory: int | None = None
+    cpu: float | None = None
+    cpu_time: float | None = None
+    open_files: int | None = None
+    processes: int | None = None
+    file_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFor:
+    """What must be so before a run starts, all of it: a TCP connection to `network` (host and
+    port), the existence of `path` (absolute), a success of `job` (with `within`: in the last that
+    many seconds), a machine load (one minute) below `load`. After `timeout` seconds the
+    occurrence is skipped."""
+
+    network: tuple[str, int] | None = None
+    path: str = ""
+    job: str = ""
+    within: float | None = None
+    load: float | None = None
+    timeout: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What is kept of what an attempt prints: at most `max_size` bytes, for `keep` seconds (None:
+    as long as the history); `tee` tells the log each line, too."""
+
+    max_size: int = 10 * 1024 * 1024
+    keep: float | None = None
+    tee: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One `[jobs.NAME]` table, complete with its defaults; equal jobs are the same job to a reload.
 
     `cwd` is absolute. `env` holds what the jobfile adds to the child's environment. `timeout` and
     `stop_grace` are in seconds; no `timeout` lets a run go on for ever. A higher `priority`
     goes first. Of what passed unseen, `catch_up` may run what is no older than `catch_up_window`
-    (seconds), and of that the last `catch_up_limit`.
+    (seconds), and of that the last `catch_up_limit`. `env_files` and the files of `secrets` are
+    absolute. `user` and `group` are a name or a number, None for stsd's own. `max_running` is
+    None for one run at a time, or any number with `overlap = "allow"`. `condition` is a command
+    whose failure skips the run.
     """
 
     name: str
@@ -199,12 +287,23 @@ class Job:
     description: str = ""
     cwd: str = "/"
     env: tuple[tuple[str, str], ...] = ()
+    env_files: tuple[str, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    user: str | int | None = None
+    group: str | int | None = None
     umask: int = 0o022
+    nice: int | None = None
+    limits: Limits | None = None
+    warm: bool = False
+    condition: ShellTask | ArgvTask | None = None
+    wait_for: WaitFor | None = None
     timeout: float | None = None
     stop_signal: str = "TERM"
     stop_grace: float = 10.0
     retry: Retry = Retry()
     overlap: Overlap = Overlap.SKIP
+    max_running: int | None = None
+    pools: tuple[str, ...] = ()
     priority: int = 0
     success_codes: frozenset[int] = frozenset({0})
     catch_up: CatchUp = CatchUp.LATEST
@@ -214,11 +313,13 @@ class Job:
     on_log_failure: LogFailure = LogFailure.HOLD
     enabled: bool = True
     tags: tuple[str, ...] = ()
+    output: Output = Output()
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The `[daemon]` table. `log_dir` and `state_dir` are None where the jobfile leaves them to
+    """The `[daemon]` table. `pools` are named slots and their number; a pool that is not among
+    them has one. `log_dir` and `state_dir` are None where the jobfile leaves them to
     the environment; `timezone` is an IANA name; `stop_timeout` and `history_keep` are in seconds,
     `history_max_size` in bytes, both None for no limit."""
 
@@ -226,6 +327,7 @@ class Settings:
     log_dir: Path | None = None
     state_dir: Path | None = None
     max_running: int = 16
+    pools: tuple[tuple[str, int], ...] = ()
     stop_timeout: float = 30.0
     history_keep: float | None = None
     history_max_size: int | None = None

@@ -11,7 +11,7 @@ from dataclasses import fields
 from datetime import date
 from typing import Any
 
-from stsd.model import Fold, Gap, When
+from stsd.model import After, Fold, Gap, Outcome, When
 
 Plan = dict[str, Any]
 
@@ -40,9 +40,19 @@ def when_of(plan: Mapping[str, Any]) -> When:
     return When(**{name: _value(name, plain) for name, plain in plan.items()})
 
 
+def after_of(plan: Mapping[str, Any]) -> tuple[After, ...]:
+    """The part of it that tells which jobs it follows. Raises as `when_of`."""
+    return tuple(
+        After(other["job"], frozenset(map(Outcome, other["outcomes"])))
+        for other in plan.get("after", ())
+    )
+
+
 def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, After):
+        return {"job": value.job, "outcomes": sorted(value.outcomes)}
     return value.isoformat() if isinstance(value, date) else value
 
 
@@ -50,6 +60,8 @@ def _value(name: str, plain: Any) -> Any:
     match name:
         case "cron" | "at":
             return tuple(plain)
+        case "after":
+            return after_of({name: plain})
         case "start" | "end":
             return date.fromisoformat(plain)
         case "skip_dates":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stsd.key import SOON, Group, Key
 from stsd.kinds import SignalName
 from stsd.model import CatchUp, Delivery, LogFailure, Overlap
-from stsd.shapes import NAME_PATTERN, NOTIFY, OUTPUT, RETRY
+from stsd.shapes import NOTIFY, OUTPUT, POOL, RETRY
 from stsd.values import Choice, Duration, ListOf, SetOf, Size, Text, Whole
 
 POLICIES = (
@@ -69,17 +69,17 @@ POLICIES = (
         Group.POLICY,
         "max_running",
         Whole(1, 10_000),
-        "How many runs of it there may be at once.",
+        "How many runs of it there may be at once; `overlap` says what becomes of more.",
         "2",
-        instead='use `overlap = "queue"` for one at a time',
+        '(1, or any number with overlap = "allow")',
     ),
     Key(
         Group.POLICY,
         "pools",
-        ListOf(Text("a pool's name", NAME_PATTERN)),
-        "Named slots it shares with other jobs.",
+        ListOf(POOL, alone=True),
+        "Named slots it shares with other jobs: it runs while it has one of each.",
         '["db"]',
-        instead="use flock in the `command`",
+        "(none)",
     ),
     Key(
         Group.POLICY,
@@ -129,8 +129,8 @@ REPORTS = (
         "output",
         OUTPUT,
         "What is kept of what it prints.",
-        '{ max_size = "10M", keep = "30d" }',
-        instead=SOON,
+        '{ max_size = "1M", keep = "30d", tee = true }',
+        '{ max_size = "10M", tee = false }',
     ),
     Key(
         Group.REPORT,

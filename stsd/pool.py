@@ -1,8 +1,7 @@
-"""The subprocess pool: the one place that starts, signals and reaps children.
+"""The subprocess pool: the one place that watches, signals and reaps the children of runs.
 
-Decides nothing: how many run at once, and for how long, is the core's. Children are started by
-vfork (no `preexec_fn`, no `user=`), each in a session and process group of its own, and are
-waited for by pidfd.
+Decides nothing: how many run at once, and for how long, is the core's. Each child is in a session
+and process group of its own, and is waited for by pidfd. Never waits for anything else.
 """
 
 from __future__ import annotations
@@ -11,192 +10,311 @@ import os
 import resource
 import selectors
 import signal
-import subprocess
-from collections.abc import Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from stsd.capture import Capture, Captured, News
+from stsd.cgroups import Cgroups
 from stsd.child import ChildSpec, child_spec
+from stsd.ending import (
+    LAUNCHED_PEAK_KIB,
+    exited,
+    last_words,
+    limit_met,
+    own_peak_kib,
+    with_usage,
+)
 from stsd.errors import SpawnError
+from stsd.link import memory_file
 from stsd.memory import Open
-from stsd.messages import Exited, Spawned
-from stsd.model import Run
-from stsd.output import open_output, output_name
+from stsd.messages import Exited, Spawned, SpawnFailed
+from stsd.model import Limits, Run
+from stsd.output import output_name
 from stsd.recovery import born
+from stsd.starter import Answer, Starter
+from stsd.strangers import Strangers
+from stsd.warmth import Chilled
 
 # How often a process group is looked at whose leader has ended before the rest of it.
 LINGER_POLL_S = 0.05
+_TICKET = "run:"
+
+Heard = Spawned | SpawnFailed | Exited | Answer | Chilled | News
 
 
 @dataclass(slots=True)
 class _Child:
+    """The child of a run, from the asking for it to the end of its output. `pid` is 0 until it is
+    known, and `exited` None until it has ended; `captured` is whether its output is somebody's to
+    tell of."""
+
     run_id: str
-    pid: int
-    pidfd: int
     output: str
-    process: subprocess.Popen[bytes] | None  # of an adopted child there is none
+    pid: int = 0
+    pidfd: int = -1
+    captured: bool = False
+    plain: bool = False
+    limits: Limits | None = None
+    cgroup: Path | None = None
+    stdin: int = -1
+    stdin_size: int = 0
+    hide: tuple[str, ...] = ()
+    signals: list[str] = field(default_factory=list)
     told_to_stop: bool = False
     killed: bool = False
+    exited: Exited | None = None
+    ended_at: float = 0.0
 
 
 class Pool:
     """The children of one daemon.
 
     `selector` gets each child's pidfd, with `Pool` itself as its data; `environ` is what
-    `stsd.child.base_environment` made of the daemon's.
+    `stsd.child.base_environment` made of the daemon's; `cgroups` is None where none can be made.
     """
 
     def __init__(
-        self, selector: selectors.BaseSelector, log_dir: Path, environ: Mapping[str, str]
+        self,
+        selector: selectors.BaseSelector,
+        log_dir: Path,
+        environ: Mapping[str, str],
+        starter: Starter,
+        capture: Capture,
+        cgroups: Cgroups | None = None,
     ) -> None:
         self._selector = selector
         self._log_dir = log_dir
         self._environ = environ
-        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self._starter = starter
+        self._capture = capture
+        self._cgroups = cgroups
+        self._strangers = Strangers(starter.disowned)
         self._by_run: dict[str, _Child] = {}
         self._by_pidfd: dict[int, _Child] = {}
-        self._lingering: dict[str, Exited] = {}
+        self._lingering: dict[str, _Child] = {}
 
-    def spawn(self, run: Run, attempt: int) -> Spawned:
-        """Start the child of an attempt. Raises SpawnError."""
+    def spawn(
+        self,
+        run: Run,
+        attempt: int,
+        given_env: Mapping[str, str] | None = None,
+        hide: Sequence[str] = (),
+    ) -> Spawned | None:
+        """Start the child of an attempt; None: `hear` will tell of it. `given_env` is what its env
+        files and secrets say, `hide` what must not show in what it prints. Raises SpawnError."""
         name = output_name(run.job.name, run.id, attempt)
-        spec = child_spec(run, attempt, self._environ)
+        child = _Child(run.id, name, limits=run.job.limits, hide=tuple(hide))
         try:
-            output = open_output(self._log_dir, run.job.name, name)
-        except OSError as error:
-            raise SpawnError(
-                f"cannot write the output to {self._log_dir / name}: {_why(error)}"
-            ) from error
-        try:
-            process = self._popen(spec, output)
-        finally:
-            os.close(output)
-        try:
-            child = self._watch(_Child(run.id, process.pid, -1, name, process))
-        except OSError as error:
-            _abandon(process)
-            raise SpawnError(f"cannot watch the child: {_why(error)}") from error
-        return Spawned(run.id, child.pid, born(child.pid) or 0)
+            self._make_cgroup(child, attempt)
+            spec = self._spec(child, run, attempt, given_env)
+            pid = self._start(child, run, spec)
+        except SpawnError:
+            self._give_up(child)
+            raise
+        self._by_run[run.id] = child
+        return None if pid is None else self._begun(child, pid)
 
     def adopt(self, attempt: Open) -> None:
         """Watch a child that an earlier daemon started. Raises OSError if it has gone."""
         if attempt.pid is None:
             raise ProcessLookupError(attempt.run)
-        name = output_name(attempt.job, attempt.run, attempt.attempt)
-        self._watch(_Child(attempt.run, attempt.pid, -1, name, None))
-
-    def _watch(self, child: _Child) -> _Child:
-        child.pidfd = os.pidfd_open(child.pid)
-        self._selector.register(child.pidfd, selectors.EVENT_READ, self)
-        self._by_run[child.run_id] = self._by_pidfd[child.pidfd] = child
-        return child
+        child = _Child(attempt.run, output_name(attempt.job, attempt.run, attempt.attempt))
+        if self._cgroups is not None:
+            child.cgroup = self._cgroups.of(attempt.run, attempt.attempt)
+        self._watch(child, attempt.pid)
+        self._by_run[attempt.run] = child
 
     def send(self, run_id: str, name: str) -> None:
-        """Send a signal (`TERM`, `KILL`, ...) to all of a run's process group."""
+        """Send a signal (`TERM`, `KILL`, ...) to all of a run's process group; if it is not known
+        yet, as soon as it is."""
         child = self._by_run.get(run_id)
         if child is None:
             return
         child.told_to_stop = True
         child.killed = child.killed or name == "KILL"
-        _signal_group(child.pid, signal.Signals[f"SIG{name}"])
+        if child.pid:
+            _signal_group(child.pid, signal.Signals[f"SIG{name}"])
+        else:
+            child.signals.append(name)
 
-    def collect(self, pidfd: int) -> Exited | None:
-        """Reap the child of a readable pidfd; None if its run is not over yet.
+    def hear(self, fd: int) -> list[Heard]:
+        """What a readable descriptor has to tell: of the pool's own, of the Starter's or of the
+        Capture's. Answers whose tickets are not the pool's are handed on."""
+        if fd in self._by_pidfd:
+            return [*self._main_ended(self._by_pidfd[fd])]
+        heard: list[Heard] = []
+        if self._starter.owns(fd):
+            for answer in self._starter.hear(fd):
+                heard += self._answered(answer)
+        else:
+            for news in self._capture.hear(fd):
+                heard.append(self._captured(news) if isinstance(news, Captured) else news)
+        return heard
+
+    def renew(self) -> None:
+        """The jobs may have changed: what is kept warm is begun anew when it is next wanted."""
+        self._starter.renew()
+
+    @property
+    def lingering(self) -> bool:
+        """Whether `tend` is to be called again in LINGER_POLL_S."""
+        return bool(self._lingering)
+
+    def tend(self, mono: float) -> list[Exited]:
+        """What no descriptor tells of; to be called in each turn of the loop, after `hear`. `mono`
+        is the monotonic clock. Returns the runs that are over, now that their group has gone."""
+        self._strangers.reap(mono)
+        if self._cgroups is not None:
+            self._cgroups.tend()
+        ended = [child for child in self._lingering.values() if not _lingers(child)]
+        return [over for child in ended for over in self._group_ended(child)]
+
+    def settle(self, patience_s: float) -> list[Heard]:
+        """All that can be known at once, for when this process is to be replaced by another. Waits
+        at most `patience_s` for children that are being started."""
+        answers = self._starter.settle(patience_s)
+        heard = [heard for answer in answers for heard in self._answered(answer)]
+        ended = [child for child in self._by_run.values() if child.exited is not None]
+        self._lingering.clear()
+        return [*heard, *(self._gone(child) for child in ended)]
+
+    # -- the beginning of a child
+
+    def _make_cgroup(self, child: _Child, attempt: int) -> None:
+        if self._cgroups is None or child.limits is None:
+            return
+        try:
+            child.cgroup = self._cgroups.make(child.run_id, attempt, child.limits)
+        except OSError as error:
+            raise SpawnError(f"cannot make its control group: {_why(error)}") from error
+
+    def _spec(
+        self, child: _Child, run: Run, attempt: int, given_env: Mapping[str, str] | None
+    ) -> ChildSpec:
+        controllers = self._cgroups.controllers if self._cgroups is not None else frozenset()
+        return child_spec(run, attempt, self._environ, given_env, child.cgroup, controllers)
+
+    def _start(self, child: _Child, run: Run, spec: ChildSpec) -> int | None:
+        """Raises SpawnError."""
+        try:
+            output = self._capture.open(run.id, child.output, run.job.output, child.hide)
+        except OSError as error:
+            where = self._log_dir / child.output
+            raise SpawnError(f"cannot write the output to {where}: {_why(error)}") from error
+        child.captured, child.plain = True, spec.plain
+        try:
+            stdin = None
+            if spec.stdin is not None:
+                stdin = child.stdin = memory_file("stdin", spec.stdin)
+                child.stdin_size = len(spec.stdin)
+            return self._starter.start(_TICKET + run.id, spec, output, stdin)
+        except OSError as error:
+            raise SpawnError(f"cannot hand over its task: {_why(error)}") from error
+        finally:
+            os.close(output)
+
+    def _answered(self, answer: Answer | Chilled) -> list[Heard]:
+        if isinstance(answer, Chilled):
+            return [replace(answer, run_id=answer.run_id.removeprefix(_TICKET))]
+        if not answer.ticket.startswith(_TICKET):
+            return [answer]
+        child = self._by_run[answer.ticket.removeprefix(_TICKET)]
+        if answer.pid is None:
+            return [self._failed(child, answer.error)]
+        try:
+            return [self._begun(child, answer.pid)]
+        except SpawnError as error:
+            return [SpawnFailed(child.run_id, str(error))]
+
+    def _begun(self, child: _Child, pid: int) -> Spawned:
+        """Raises SpawnError: a child that cannot be watched is ended, and given up."""
+        try:
+            self._watch(child, pid)
+        except OSError as error:
+            _signal_group(pid, signal.SIGKILL)
+            self._starter.disowned.add(pid)
+            self._failed(child, "")
+            raise SpawnError(f"cannot watch the child: {_why(error)}") from error
+        for name in child.signals:
+            _signal_group(pid, signal.Signals[f"SIG{name}"])
+        return Spawned(child.run_id, pid, born(pid) or 0)
+
+    def _failed(self, child: _Child, error: str) -> SpawnFailed:
+        del self._by_run[child.run_id]
+        self._give_up(child)
+        return SpawnFailed(child.run_id, error)
+
+    def _give_up(self, child: _Child) -> None:
+        """Let go of what a child was to have, that could not be started."""
+        if child.captured:
+            self._capture.forget(child.run_id)
+        if self._cgroups is not None and child.cgroup is not None:
+            self._cgroups.end(child.cgroup)
+        _close_stdin(child)
+
+    def _watch(self, child: _Child, pid: int) -> None:
+        child.pidfd = os.pidfd_open(pid)
+        child.pid = pid
+        self._selector.register(child.pidfd, selectors.EVENT_READ, self)
+        self._by_pidfd[child.pidfd] = child
+
+    # -- the end of a child
+
+    def _main_ended(self, child: _Child) -> list[Exited]:
+        """Reap a child; its run may not be over yet.
 
         A run ends when its main process ends. Only where it was told to stop, the rest of the
         group has until the KILL to follow: `sh` dies of a TERM at once, and what it had started
         may be tidying up.
         """
-        child = self._by_pidfd.pop(pidfd)
-        self._selector.unregister(pidfd)
-        os.close(pidfd)
-        exited = self._reap(child)
-        if child.told_to_stop and not child.killed and _signal_group(child.pid, 0):
-            self._lingering[child.run_id] = exited
-            return None
+        del self._by_pidfd[child.pidfd]
+        self._selector.unregister(child.pidfd)
+        os.close(child.pidfd)
+        peak = own_peak_kib() if child.plain else LAUNCHED_PEAK_KIB
+        child.ended_at = time.monotonic()
+        child.exited = exited(child.run_id, child.output, _wait(child.pid), peak)
+        if child.told_to_stop and _lingers(child):
+            self._lingering[child.run_id] = child
+            return []
+        return self._group_ended(child)
+
+    def _group_ended(self, child: _Child) -> list[Exited]:
+        """What is left to come is output, unless nobody here takes that in."""
+        self._lingering.pop(child.run_id, None)
+        if not child.captured:
+            return [self._gone(child)]
+        self._capture.cease(child.run_id)
+        return []
+
+    def _captured(self, news: Captured) -> Exited:
+        child = self._by_run[news.run_id]
+        return self._gone(child, news.kept, news.discarded)
+
+    def _gone(self, child: _Child, kept: int | None = None, discarded: int = 0) -> Exited:
+        """A run is over. What is left in its control group is killed."""
         del self._by_run[child.run_id]
-        return exited
-
-    @property
-    def lingering(self) -> bool:
-        """Whether any group is to be looked at again in LINGER_POLL_S."""
-        return bool(self._lingering)
-
-    def collect_lingering(self, at_once: bool = False) -> list[Exited]:
-        """The runs whose group has gone by now, or has been killed; `at_once`: all of them."""
-        over = [
-            run_id
-            for run_id in self._lingering
-            if at_once
-            or self._by_run[run_id].killed
-            or not _signal_group(self._by_run[run_id].pid, 0)
-        ]
-        for run_id in over:
-            del self._by_run[run_id]
-        return [self._lingering.pop(run_id) for run_id in over]
-
-    def _popen(self, spec: ChildSpec, output: int) -> subprocess.Popen[bytes]:
-        try:
-            return subprocess.Popen(
-                spec.argv,
-                stdin=self._null,
-                stdout=output,
-                stderr=output,
-                cwd=spec.cwd,
-                env=spec.env,
-                umask=spec.umask,
-                start_new_session=True,
-            )
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
-            raise SpawnError(_cannot_start(spec, error)) from error
-
-    def _reap(self, child: _Child) -> Exited:
-        try:
-            _, status, usage = os.wait4(child.pid, 0)
-        except ChildProcessError:  # an earlier daemon's, and not this process under its old self
-            return self._exited(child, None, None)
-        code = os.waitstatus_to_exitcode(status)
-        if child.process is not None:
-            child.process.returncode = code  # or Popen would wait for the pid once it is reused
-        return self._exited(child, code, usage)
-
-    def _exited(
-        self, child: _Child, code: int | None, usage: resource.struct_rusage | None
-    ) -> Exited:
-        try:
-            output_bytes = os.stat(self._log_dir / child.output).st_size
-        except FileNotFoundError:  # somebody tidied up; the run has ended all the same
-            output_bytes = 0
-        return Exited(
-            run_id=child.run_id,
-            exit_code=code if code is not None and code >= 0 else None,
-            signal=_signal_name(-code) if code is not None and code < 0 else None,
-            cpu_s=usage.ru_utime + usage.ru_stime if usage else None,
-            max_rss_bytes=_peak_memory(usage) if usage else None,
-            output=child.output,
-            output_bytes=output_bytes,
+        usage = None
+        if self._cgroups is not None and child.cgroup is not None:
+            usage = self._cgroups.end(child.cgroup)
+        ended = child.exited or exited(child.run_id, child.output, None, 0)
+        words = None
+        if child.stdin >= 0:
+            words = last_words(child.stdin, child.stdin_size, child.hide)
+        _close_stdin(child)
+        return replace(
+            with_usage(ended, usage),
+            output_bytes=_size(self._log_dir / child.output) if kept is None else kept,
+            output_discarded=discarded,
+            ago_s=time.monotonic() - child.ended_at if child.exited else 0.0,
+            error=limit_met(ended, child.limits, usage) or words,
         )
 
 
-def _peak_memory(usage: resource.struct_rusage) -> int | None:
-    """Bytes, or None where the kernel does not tell: on exec it carries over the peak of the
-    memory that the caller had, so what a child reports is never below stsd's own."""
-    return usage.ru_maxrss * 1024 if usage.ru_maxrss > _own_peak_kib() else None
-
-
-def _own_peak_kib() -> int:
-    """VmHWM of proc_pid_status(5). getrusage would add the peak of whatever started stsd."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1])
-    raise LookupError("VmHWM")
-
-
-def _signal_name(number: int) -> str:
-    known = {known.value for known in signal.Signals}
-    if number in known:
-        return signal.Signals(number).name
-    return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+def _lingers(child: _Child) -> bool:
+    """Whether anything of the group is left that has not been killed."""
+    return not child.killed and _signal_group(child.pid, 0)
 
 
 def _signal_group(pgid: int, number: int) -> bool:
@@ -210,19 +328,27 @@ def _signal_group(pgid: int, number: int) -> bool:
     return True
 
 
-def _abandon(process: subprocess.Popen[bytes]) -> None:
-    """End a child that cannot be watched: unwatched, it would run unaccounted for."""
-    _signal_group(process.pid, signal.SIGKILL)
-    process.wait()
+def _wait(pid: int) -> tuple[int, resource.struct_rusage] | None:
+    """Status and usage; None of an earlier daemon's child, unless that was this process."""
+    try:
+        _, status, usage = os.wait4(pid, 0)
+    except ChildProcessError:
+        return None
+    return status, usage
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:  # it has printed nothing, or somebody tidied up
+        return 0
+
+
+def _close_stdin(child: _Child) -> None:
+    if child.stdin >= 0:
+        os.close(child.stdin)
+        child.stdin = -1
 
 
 def _why(error: OSError) -> str:
     return error.strerror or str(error)
-
-
-def _cannot_start(spec: ChildSpec, error: Exception) -> str:
-    if isinstance(error, OSError):
-        if error.filename == spec.cwd:
-            return f"cannot enter the folder {spec.cwd}: {_why(error)}"
-        return f"cannot start {spec.argv[0]}: {_why(error)}"
-    return f"cannot start {spec.argv[0]}: {error}"

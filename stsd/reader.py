@@ -15,7 +15,7 @@ from stsd.report import Place, Report
 from stsd.units import escaped
 from stsd.values import BadValueError, Fault, did_you_mean
 
-_MERGED = ("retry", "dst", "env")
+_MERGED = ("retry", "dst", "env", "secrets", "limits", "output")
 """Tables in which a job overrides the defaults key by key."""
 
 
@@ -48,7 +48,7 @@ class Reader:
         return fields
 
     def merged(self, defaults: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-        """The defaults, overridden key by key; so are `retry`, `dst` and `env` within."""
+        """The defaults, overridden key by key; some tables are so within."""
         if not defaults:
             return own
         result = defaults | own

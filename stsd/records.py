@@ -117,7 +117,8 @@ class Started:
 @dataclass(frozen=True, slots=True)
 class Finished:
     """An attempt has ended. `started` and `duration_s` are None when it never had a process;
-    `output` is relative to the log folder; `signal` is the name of the signal that ended it."""
+    `output` is relative to the log folder, and `output_discarded` bytes were too many for it;
+    `signal` is the name of the signal that ended it."""
 
     run: str
     job: str
@@ -134,6 +135,7 @@ class Finished:
     max_rss_bytes: int | None = None
     output: str | None = None
     output_bytes: int = 0
+    output_discarded: int = 0
     error: str | None = None
     will_retry_at: float | None = None
 
@@ -156,6 +158,7 @@ class Finished:
             "max_rss_bytes": self.max_rss_bytes,
             "output": self.output,
             "output_bytes": self.output_bytes,
+            "output_discarded": self.output_discarded,
             "error": self.error,
             "will_retry_at": None if self.will_retry_at is None else rfc3339(self.will_retry_at),
         }
@@ -163,13 +166,14 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A due occurrence was not run, on purpose."""
+    """A due occurrence was not run, on purpose; `detail` says more of why."""
 
     job: str
     scheduled: int
     reason: SkipReason
     at: float
     trigger: TriggerKind
+    detail: str | None = None
 
     def fields(self) -> dict[str, object]:
         """The record as a JSON object, `event` first."""
@@ -180,6 +184,7 @@ class Skipped:
             "reason": self.reason,
             "at": rfc3339(self.at),
             "trigger": self.trigger,
+            "detail": self.detail,
         }
 
 

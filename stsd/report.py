@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from stsd.errors import JobfileError, Problem
 from stsd.locate import Path, Spot, inside, line_and_column, locate
@@ -57,6 +58,11 @@ class Report:
         """Whether further errors will only be counted, so that their words can be spared."""
         return len(self._errors) >= MOST
 
+    @property
+    def has_refused(self) -> bool:
+        """Whether a file could not be read at all."""
+        return bool(self._told)
+
     def error(self, place: Place, fault: Fault, see: Place | None = None) -> None:
         """Takes note of an error."""
         if self.full:
@@ -85,6 +91,20 @@ class Report:
         rank = {escaped(name): index for index, name in enumerate(order)}
         problems.sort(key=lambda found: (rank.get(found.file, len(rank)), found.line, found.column))
         raise JobfileError(problems[:MOST], self._more + len(problems[MOST:]))
+
+
+def written_at(job: Place, key: str, main: Source) -> Place:
+    """Where a key of a job is written: with the job, or in the defaults of its file or of the
+    main one; at the job itself if nowhere."""
+    table: Any = job.source.tables
+    for step in job.path:
+        table = table[step]
+    if key in table:
+        return Place(job.source, (*job.path, key))
+    for source in (job.source, main):
+        if key in source.tables.get("defaults", {}):
+            return Place(source, ("defaults", key))
+    return job
 
 
 def told(drafts: list[Draft]) -> list[Problem]:

@@ -1,8 +1,8 @@
 """Keeping the history: old segments are compressed, and the oldest are removed with the output
-that their records name.
+that their records name. Output of jobs that ask for it goes before its records.
 
 Works in a process of its own, a step at a time; killed at any point it loses no record and doubles
-none. Never touches the segment of today, nor one that somebody holds a lock on (flock(2)): that
+none. Never touches the segment of today, nor a file that somebody holds a lock on (flock(2)): that
 one is being appended to. No clock but in `main`.
 """
 
@@ -14,11 +14,12 @@ import fcntl
 import gzip
 import json
 import os
+import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -26,7 +27,7 @@ from pathlib import Path
 from stsd.archive import Segment, oldest_first, read_lines, segments
 from stsd.carry import carry_of, outputs_of
 from stsd.history import sync_folder
-from stsd.model import Settings
+from stsd.model import Job, Settings
 from stsd.places import Places
 
 _DAY = timedelta(days=1)
@@ -34,6 +35,8 @@ _LEVEL = 6
 """Of gzip: a tenth of the size; 9 takes twice the time for another 5 %."""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NICE = 10
+_NAMES_A_WORD = 1000
+"""An argument may have 128 KiB (execve(2)), a name 64 characters."""
 _START = (
     "import sys; sys.path.append(sys.argv.pop(1)); import stsd.retention as r; sys.exit(r.main())"
 )
@@ -45,16 +48,19 @@ class Did(StrEnum):
 
     NOTHING = "nothing"
     COMPRESSED = "compressed"
+    EXPIRED = "expired"
     REMOVED = "removed"
     SWEPT = "swept"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is kept: seconds of history, and bytes of history and output; None is no limit."""
+    """How much is kept: seconds of history, and bytes of history and output; None is no limit.
+    `output_keep_s` are the seconds of output by job, where it is to go before the history."""
 
     keep_s: float | None = None
     max_size: int | None = None
+    output_keep_s: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,8 @@ class Kept:
 def keep(log_dir: Path, *, now: float, limits: Limits) -> Kept:
     """Do one thing that is to be done, at most a segment's work.
 
-    Segments older than yesterday's (UTC) are compressed. The oldest is removed when all of it is
+    Segments older than yesterday's (UTC) are compressed. Output that has not grown for its job's
+    `output_keep_s` goes, unless it is being written. The oldest is removed when all of it is
     older than `keep_s`, or while history and output together exceed `max_size`; what of it is still
     in force is put at the head of the next one first, and where that one cannot be changed, since
     it is today's, the segment stays. Output that no record names, and that is older than all that
@@ -83,7 +90,7 @@ def keep(log_dir: Path, *, now: float, limits: Limits) -> Kept:
     """
     trouble: OSError | None = None
     keeper = _Keeper(log_dir, now, limits)
-    for step in (keeper.expire, keeper.compress, keeper.shrink, keeper.sweep):
+    for step in (keeper.expire, keeper.age, keeper.compress, keeper.shrink, keeper.sweep):
         try:
             kept = step()
         except OSError as error:
@@ -116,6 +123,15 @@ class _Keeper:
             return None
         return self._remove(found)
 
+    def age(self) -> Kept | None:
+        """Remove the output that its job does not want to be kept any longer."""
+        removed = 0
+        for job, keep_s in self._limits.output_keep_s.items():
+            for name, status in _outputs_of_job(self._log_dir, job):
+                if stat.S_ISREG(status.st_mode) and status.st_mtime < self._now - keep_s:
+                    removed += self._unlink_if_free(name)
+        return Kept(Did.EXPIRED, outputs=removed) if removed else None
+
     def compress(self) -> Kept | None:
         """Compress the oldest segment that is plain and older than yesterday's."""
         for segment in segments(self._log_dir):
@@ -136,7 +152,7 @@ class _Keeper:
         """Remove output that is older than all that is kept and that no record names, and the
         folders of jobs that have been empty for a day."""
         found = segments(self._log_dir)
-        if not found or self._limits == Limits():
+        if not found or (self._limits.keep_s is None and self._limits.max_size is None):
             return None
         oldest = min(_begin(found[0].day), self._now - (self._limits.keep_s or 0))
         old = {name for name, status in _outputs(self._log_dir) if status.st_mtime < oldest}
@@ -179,6 +195,16 @@ class _Keeper:
                 removed += 1
         return removed
 
+    def _unlink_if_free(self, name: str) -> bool:
+        """Remove a file of output that nobody writes into; whether there was one."""
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            fd = os.open(self._log_dir / name, flags)
+        except FileNotFoundError:
+            return False
+        with _lock(fd) as free:
+            return free and self._unlink([name]) > 0
+
     def _remove_if_empty(self, folder: os.DirEntry[str]) -> bool:
         """Only a folder in which nothing has changed for a day: a new one is about to be used."""
         if folder.stat(follow_symlinks=False).st_mtime > self._now - _DAY.total_seconds():
@@ -192,7 +218,7 @@ class _Keeper:
         return True
 
 
-def command(places: Places, settings: Settings) -> list[str]:
+def command(places: Places, settings: Settings, jobs: Iterable[Job] = ()) -> list[str]:
     """The program and arguments that keep the history of a daemon: to be run at its start and once
     a day. Prints a JSON line for each thing that it does; exits with 1 if it cannot go on."""
     words = [sys.executable, "-P", "-c", _START, str(Path(__file__).parent.parent)]
@@ -200,7 +226,26 @@ def command(places: Places, settings: Settings) -> list[str]:
         words += ["--keep", str(settings.history_keep)]
     if settings.history_max_size is not None:
         words += ["--max-size", str(settings.history_max_size)]
+    for keep_s, names in _by_keep(jobs).items():
+        for first in range(0, len(names), _NAMES_A_WORD):
+            some = ",".join(names[first : first + _NAMES_A_WORD])
+            words += ["--output-keep", f"{keep_s}:{some}"]
     return [*words, "--", str(places.log_dir)]
+
+
+def _by_keep(jobs: Iterable[Job]) -> dict[float, list[str]]:
+    """The jobs whose output is to go before the history, by after how many seconds."""
+    found: dict[float, list[str]] = {}
+    for job in jobs:
+        if job.output.keep is not None:
+            found.setdefault(job.output.keep, []).append(job.name)
+    return found
+
+
+def _output_keep(word: str) -> dict[str, float]:
+    """What `command` wrote: `SECONDS:JOB,JOB`."""
+    seconds, _, names = word.partition(":")
+    return dict.fromkeys(names.split(","), float(seconds))
 
 
 def main() -> int:
@@ -209,9 +254,13 @@ def main() -> int:
     parser.add_argument("log_dir", type=Path)
     parser.add_argument("--keep", type=float, metavar="SECONDS")
     parser.add_argument("--max-size", type=int, metavar="BYTES")
+    parser.add_argument(
+        "--output-keep", type=_output_keep, action="append", default=[], metavar="SECONDS:JOBS"
+    )
     arguments = parser.parse_args()
     os.nice(_NICE)
-    limits = Limits(arguments.keep, arguments.max_size)
+    output_keep_s = {job: s for some in arguments.output_keep for job, s in some.items()}
+    limits = Limits(arguments.keep, arguments.max_size, output_keep_s)
     try:
         with _alone(arguments.log_dir) as alone:
             while alone:
@@ -334,7 +383,13 @@ def _job_folders(log_dir: Path) -> list[os.DirEntry[str]]:
 def _outputs(log_dir: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Every file of output, as records name it."""
     for folder in _job_folders(log_dir):
-        with suppress(FileNotFoundError), os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.endswith(".log"):
-                    yield f"output/{folder.name}/{entry.name}", entry.stat(follow_symlinks=False)
+        yield from _outputs_of_job(log_dir, folder.name)
+
+
+def _outputs_of_job(log_dir: Path, job: str) -> Iterator[tuple[str, os.stat_result]]:
+    gone = (FileNotFoundError, NotADirectoryError)
+    with suppress(*gone), os.scandir(log_dir / "output" / job) as entries:
+        for entry in entries:
+            if entry.name.endswith(".log"):
+                status = entry.stat(follow_symlinks=False)
+                yield f"output/{job}/{entry.name}", status

@@ -9,6 +9,7 @@ from stsd.memory import Delayed, Open
 from stsd.messages import Exited
 from stsd.model import Outcome, Reading, Run
 from stsd.records import Finished, Intent, Started
+from stsd.timeline import Timeline
 
 UNKNOWN_END = "exit status unknown: it ended while no stsd was there to see it"
 
@@ -17,17 +18,35 @@ class Phase(Enum):
     """Where a run stands."""
 
     BLOCKED = auto()  # behind earlier runs of its job
+    EXPECTING = auto()  # waiting for what its `wait_for` names
     READY = auto()  # waiting for a free place in the pool
+    PREPARING = auto()  # has its place; its condition is asked, its secrets are fetched
     COMMITTING = auto()  # has its place, and waits for its intent to be on the disk
     RUNNING = auto()
     STOPPING = auto()  # told to end, not ended yet
     DELAYED = auto()  # between two attempts
 
 
-WAITING = frozenset({Phase.BLOCKED, Phase.READY})
+WAITING = frozenset({Phase.BLOCKED, Phase.EXPECTING, Phase.READY, Phase.PREPARING})
 UNSTARTED = WAITING | {Phase.COMMITTING}
 WITH_CHILD = frozenset({Phase.RUNNING, Phase.STOPPING})
-IN_POOL = WITH_CHILD | {Phase.COMMITTING}
+IN_POOL = WITH_CHILD | {Phase.PREPARING, Phase.COMMITTING}
+ASKING = frozenset({Phase.EXPECTING, Phase.PREPARING})  # the shell may be busy for it
+ASKED = ASKING | {Phase.COMMITTING}  # or keeps what it has found for it
+
+
+class Alarm(Enum):
+    """What a timer of a run is for."""
+
+    TIMEOUT = auto()  # the attempt has taken too long
+    KILL = auto()  # it was told to stop and has had its grace
+    RETRY = auto()
+    LOOK = auto()  # whether what the run waits for is there
+    PATIENCE = auto()  # it has waited long enough
+    PREPARATION = auto()  # its condition or its secrets have taken too long
+
+
+Timers = Timeline[tuple[Alarm, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +62,7 @@ class Child:
 class Live:
     """A run that has not ended. `due_at` is when its present attempt was due (wall clock);
     `ending` is the outcome already decided for an attempt that is being stopped; `pid` and `born`
-    are of its child."""
+    are of its child; `missing` is what it was last seen to wait for."""
 
     run: Run
     phase: Phase
@@ -53,6 +72,15 @@ class Live:
     pid: int | None = None
     born: int | None = None
     ending: Outcome | None = None
+    missing: str = ""
+
+    def moved(self, phase: Phase) -> Live:
+        """The same run in another phase."""
+        return replace(self, phase=phase)
+
+    def lacking(self, missing: str) -> Live:
+        """The same run, seen to wait for this."""
+        return replace(self, missing=missing)
 
     @property
     def between_attempts(self) -> bool:
@@ -120,15 +148,21 @@ def ended(live: Live, exit_: Exited, now: Reading) -> Finished:
     """The attempt's child has ended, as `exit_` tells."""
     begun = live.started
     return replace(
-        finished(live, _outcome(live, exit_), now, UNKNOWN_END if _unknown(exit_) else None),
+        finished(
+            live,
+            _outcome(live, exit_),
+            now,
+            exit_.error or (UNKNOWN_END if _unknown(exit_) else None),
+        ),
         exit_code=exit_.exit_code,
         signal=exit_.signal,
         started=begun.wall if begun else None,
-        duration_s=now.mono - begun.mono if begun else None,
+        duration_s=max(0.0, now.mono - begun.mono - exit_.ago_s) if begun else None,
         cpu_s=exit_.cpu_s,
         max_rss_bytes=exit_.max_rss_bytes,
         output=exit_.output,
         output_bytes=exit_.output_bytes,
+        output_discarded=exit_.output_discarded,
     )
 
 

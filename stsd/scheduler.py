@@ -6,14 +6,15 @@ a process or rolls a die: the readings of the clock and the random draws are han
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from math import floor
+from math import floor, inf
 
+from stsd.accounts import CORRECTION_S, Accounts, is_kept
+from stsd.admission import Admission
 from stsd.agenda import Agenda
-from stsd.catchup import Passed, limit_of, settle, unsettled
 from stsd.dispatch import Dispatch
-from stsd.memory import Book, Delayed, Memory, Open
+from stsd.memory import Delayed, Memory, Open
 from stsd.messages import (
     Action,
     Begin,
@@ -23,6 +24,8 @@ from stsd.messages import (
     DiskFailed,
     Event,
     Exited,
+    Prepared,
+    Probed,
     Quit,
     Reload,
     Say,
@@ -31,7 +34,6 @@ from stsd.messages import (
     Stop,
     Tick,
     Trigger,
-    Write,
 )
 from stsd.model import (
     ArgvTask,
@@ -43,15 +45,12 @@ from stsd.model import (
     Run,
     TriggerKind,
 )
-from stsd.plan import Plan, plan_of, when_of
-from stsd.records import Missed, Planned
+from stsd.plan import Plan, plan_of
 from stsd.runs import WITH_CHILD, Child
-from stsd.triggers import Due, Schedule, schedule_for
-from stsd.units import compact, rfc3339
+from stsd.units import rfc3339
 
-# Debian's cron takes a step of more than three hours for a correction of the clock (cron(8));
-# anything smaller is left to run out, so that nothing repeats.
-CORRECTION_S = 3 * 3600.0
+# After any other event there may be room, or need, for a start, and starts are made by a Tick.
+_SETTLED = (Tick, Spawned, Committed, DiskFailed)
 # Steps of the wall clock below this are the everyday work of a time daemon.
 NOTABLE_STEP_S = 1.0
 
@@ -72,10 +71,12 @@ class Scheduler:
         self._jobfile = jobfile
         # Jobs that run while nothing can be recorded have an agenda that goes on meanwhile.
         self._agendas = {policy: Agenda() for policy in LogFailure}
-        self._dispatch = Dispatch(jobfile.settings.max_running, draw)
-        self._since: dict[str, int] = {}
+        self._dispatch = Dispatch(jobfile.settings, draw)
+        self._admission = Admission(self._dispatch)
+        self._accounts = Accounts(self._dispatch, self._admission)
         self._last: Reading | None = None
         self._held = False
+        self._restless = False
         self._stops = 0
         self._stop_at: float | None = None
 
@@ -86,6 +87,8 @@ class Scheduler:
 
     def wake(self) -> Wake:
         """When to step next if nothing happens before."""
+        if self._restless:
+            return Wake(None, -inf)
         timers = [self._dispatch.earliest_timer(), self._stop_at]
         mono = min((timer for timer in timers if timer is not None), default=None)
         instants = [agenda.earliest() for agenda in self._active()]
@@ -94,33 +97,34 @@ class Scheduler:
 
     def memory(self) -> Memory:
         """What a restart would have to know. Not to be asked for while the disk fails."""
-        books = {}
-        for agenda in self._agendas.values():
-            marks = agenda.marks
-            for job in agenda.jobs():
-                books[job.name] = self._book(job, agenda.schedule_of(job.name), marks[job.name])
         lives = self._dispatch.live()
         return Memory(
-            books=books,
+            books=self._accounts.books(self._agendas.values()),
             open={live.run.id: live.open() for live in lives if live.phase in WITH_CHILD},
             delayed={live.run.id: live.delayed() for live in lives if live.between_attempts},
+            chains=self._accounts.chains(),
+            closed=self._accounts.closed,
+            successes=dict(self._dispatch.successes),
         )
 
     def step(self, event: Event, now: Reading) -> list[Action]:
         """Take in one event; the actions are to be performed in their order."""
         self._watch_the_clock(now)
+        self._restless = not isinstance(event, _SETTLED)
         match event:
             case Begin():
                 self._begin(event, now)
             case Tick():
                 self._tick(now)
-            case Spawned() | SpawnFailed() | Exited():
+            case Spawned() | SpawnFailed() | Exited() | Probed() | Prepared():
                 self._dispatch.hear(event, now)
             case Committed() | DiskFailed() | DiskBack():
                 self._hear_of_the_disk(event, now)
             case Reload() | Trigger() | Cancel() | Stop():
                 self._obey(event, now)
-        actions, self._dispatch.actions = self._dispatch.actions, []
+        self._accounts.follow_up(self._jobfile.jobs, now)
+        actions = list(self._dispatch.actions)
+        self._dispatch.actions.clear()
         return actions
 
     def _obey(self, order: Reload | Trigger | Cancel | Stop, now: Reading) -> None:
@@ -128,9 +132,8 @@ class Scheduler:
             case Reload():
                 self._reload(order.jobfile, now)
             case Trigger():
-                self._admit_untimed(
-                    self._jobfile.jobs[order.job], TriggerKind.MANUAL, "manual", now
-                )
+                job = self._jobfile.jobs[order.job]
+                self._admission.admit_untimed(job, TriggerKind.MANUAL, now)
             case Cancel():
                 self._dispatch.cancel(order.run_id, now)
             case Stop():
@@ -159,28 +162,8 @@ class Scheduler:
     def _meet(self, agendas: Iterable[Agenda], now: Reading, reason: MissReason) -> None:
         for agenda in agendas:
             for demand in agenda.pop_due(now.wall):
-                self._miss(demand.job.name, demand.missed, reason, now)
-                self._admit_all(demand.job, demand.due, demand.late, now)
-
-    def _miss(self, job: str, missed: Passed | None, reason: MissReason, now: Reading) -> None:
-        if missed is not None:
-            self._do(Write(Missed(job, missed.first, missed.last, missed.count, reason, now.wall)))
-
-    def _admit_all(self, job: Job, dues: Sequence[Due], late: int, now: Reading) -> None:
-        for number, due in enumerate(dues):
-            self._admit(job, due, now, caught_up=number < late)
-
-    def _admit(self, job: Job, due: Due, now: Reading, caught_up: bool = False) -> None:
-        run = Run(f"{job.name}@{compact(due.at)}", job, due.at, due.kind)
-        self._dispatch.admit(run, now, caught_up)
-
-    def _admit_untimed(self, job: Job, kind: TriggerKind, word: str, now: Reading) -> None:
-        """A run that no schedule demands. Its id bears the millisecond, lest it be taken for an
-        occurrence of the same second."""
-        moment = now.wall
-        while self._dispatch.knows(run_id := f"{job.name}@{word}-{_to_the_millisecond(moment)}"):
-            moment += 0.001
-        self._dispatch.admit(Run(run_id, job, floor(now.wall), kind), now)
+                self._admission.miss(demand.job.name, demand.missed, reason, now)
+                self._admission.admit(demand.job, demand.due, demand.late, now)
 
     def _watch_the_clock(self, now: Reading) -> None:
         last, self._last = self._last, now
@@ -197,17 +180,17 @@ class Scheduler:
         for agenda in self._agendas.values():
             agenda.rewind(now.wall)
             for job in agenda.jobs():
-                self._open_book(job, now)
+                self._accounts.reopen(job, now)
 
     # -- the beginning, and what was before it
 
     def _begin(self, begin: Begin, now: Reading) -> None:
         self._resume(begin.memory, now)
-        self._enter(self._settle_books(begin.memory, now), now)
+        self._enter(self._accounts.settle(self._jobfile.jobs, begin.memory, now), now)
         if not begin.in_place:
             for job in self._jobfile.jobs.values():
                 if job.enabled and job.when.on_start:
-                    self._admit_untimed(job, TriggerKind.ON_START, "start", now)
+                    self._admission.admit_untimed(job, TriggerKind.ON_START, now)
 
     def _resume(self, memory: Memory, now: Reading) -> None:
         for attempt in sorted(memory.open.values(), key=lambda attempt: attempt.scheduled):
@@ -229,62 +212,12 @@ class Scheduler:
         job = self._jobfile.jobs.get(trace.job) or Job(trace.job, ArgvTask(()))
         return Run(trace.run, job, trace.scheduled, trace.trigger)
 
-    def _settle_books(self, memory: Memory, now: Reading) -> dict[str, int]:
-        """Account for the time without a daemon; returns the marks from which to go on."""
-        marks: dict[str, int] = {}
-        for name, book in memory.books.items():
-            job = self._jobfile.jobs.get(name)
-            if job is not None and _timed(job) and plan_of(job.when) == book.plan:
-                if book.mark > now.wall + CORRECTION_S:
-                    continue
-                self._since[name] = book.since
-                marks[name] = book.newest
-                self._catch_up(job, book, now)
-            else:
-                self._close_book(name, book, job is not None and _timed(job), now)
-        for job in self._jobfile.jobs.values():
-            if _timed(job) and job.name not in self._since:
-                self._open_book(job, now)
-        return marks
-
-    def _catch_up(self, job: Job, book: Book, now: Reading) -> None:
-        schedule = schedule_for(job.when, job.name)
-        passed = unsettled(schedule, book, max(floor(now.wall), book.newest))
-        run, missed = settle(schedule, passed, limit_of(job), now.wall - job.catch_up_window)
-        self._miss(job.name, missed, MissReason.DOWN, now)
-        self._admit_all(job, run, len(run), now)
-
-    def _close_book(self, name: str, book: Book, replaced: bool, now: Reading) -> None:
-        """What the old schedule still demanded has been missed: the jobfile has it no more."""
-        schedule = schedule_for(when_of(book.plan), name)
-        passed = unsettled(schedule, book, max(floor(now.wall), book.newest))
-        _, missed = settle(schedule, passed, 0, 0.0)
-        self._miss(name, missed, MissReason.DOWN, now)
-        if not replaced:
-            self._do(Write(Planned(name, None, floor(now.wall), now.wall)))
-
-    def _open_book(self, job: Job, now: Reading, since: int | None = None) -> None:
-        self._since[job.name] = floor(now.wall) if since is None else since
-        self._do(Write(Planned(job.name, job.when, self._since[job.name], now.wall)))
-
-    def _book(self, job: Job, schedule: Schedule, mark: int) -> Book:
-        """The book of a job; runs that have not started are not settled."""
-        waiting = self._dispatch.waiting_for(job.name)
-        plan, since = plan_of(job.when), self._since[job.name]
-        if not waiting:
-            return Book(plan, since, mark)
-        low, settled = min(waiting) - 1, set()
-        due = schedule.next_after(low)
-        while due is not None and due.at <= mark:
-            settled.add(due.at)
-            due = schedule.next_after(due.at)
-        return Book(plan, since, low, frozenset(settled - waiting))
-
     # -- orders
 
     def _enter(self, marks: Mapping[str, int], now: Reading) -> None:
+        marks = self._accounts.begun(marks)
         for policy, agenda in self._agendas.items():
-            jobs = [job for job in self._jobfile.jobs.values() if _timed(job)]
+            jobs = [job for job in self._jobfile.jobs.values() if is_kept(job)]
             agenda.enter([job for job in jobs if job.on_log_failure is policy], now.wall, marks)
 
     def _reload(self, jobfile: Jobfile, now: Reading) -> None:
@@ -296,7 +229,7 @@ class Scheduler:
         self._jobfile = jobfile
         self._replan(old, new, marks, now)
         self._enter(marks, now)
-        self._dispatch.max_running = jobfile.settings.max_running
+        self._dispatch.resize(jobfile.settings)
         added = [name for name in new if name not in old]
         changed = [name for name in new if name in old and new[name] != old[name]]
         fields = {
@@ -325,15 +258,15 @@ class Scheduler:
             # one must not repeat what it has accounted for.
             since = max(floor(now.wall), marks.get(name, floor(now.wall)))
             if after is None:
-                del self._since[name]
-                self._do(Write(Planned(name, None, since, now.wall)))
+                self._accounts.close(name, now, since)
             else:
-                self._open_book(new[name], now, since)
+                self._accounts.open(new[name], now, since)
 
     def _stop(self, now: Reading) -> None:
         self._stops += 1
         if self._stops == 1:
             self._stop_at = now.mono + self._jobfile.settings.stop_timeout
+            self._dispatch.stand_down()
             fields = {
                 "running": self._dispatch.children,
                 "stop_timeout_s": self._jobfile.settings.stop_timeout,
@@ -362,15 +295,5 @@ class Scheduler:
         self._dispatch.actions.append(action)
 
 
-def _timed(job: Job) -> bool:
-    """Whether the job falls due by the clock."""
-    return job.enabled and bool(job.when.cron or job.when.every or job.when.at)
-
-
 def _plan_in_force(job: Job | None) -> Plan | None:
-    return plan_of(job.when) if job is not None and _timed(job) else None
-
-
-def _to_the_millisecond(moment: float) -> str:
-    whole = floor(moment)
-    return f"{compact(whole)[:-1]}.{floor((moment - whole) * 1000):03d}Z"
+    return plan_of(job.when) if job is not None and is_kept(job) else None

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from stsd.kinds import FilePath, JsonData
+from stsd.kinds import Account, FilePath, JsonData, Outcomes, Secrets
 from stsd.model import Backoff, Fold, Gap, Outcome
 from stsd.values import (
     Choice,
     Duration,
     Either,
     Field,
+    Flag,
     ListOf,
     Number,
     SetOf,
     Size,
     Table,
-    TableOf,
     Text,
     Whole,
 )
+from stsd.webkinds import Headers, HostPort, MessageAddress, Template, WebAddress
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
@@ -74,22 +75,33 @@ DST = Table(
         ),
     )
 )
+COMMAND = Either(Text("a command"), ListOf(Text("a string", empty=True)))
 HTTP = Table(
     (
-        Field("url", Text("a URL"), "the address", required=True),
-        Field("method", Text("an HTTP method"), '"GET", or "POST" with a body'),
-        Field("headers", TableOf(Text(empty=True)), "headers by name"),
-        Field("body", Text(empty=True), "what is sent, as text"),
-        Field("json", JsonData(table=True), "what is sent, as JSON"),
-        Field("expect", SetOf(Whole(100, 599)), "the status codes that are a success", "[200]"),
+        Field("url", WebAddress(), "the address, http or https", required=True),
+        Field(
+            "method",
+            Text("an HTTP method in capitals", "[A-Z]+(-[A-Z]+)*"),
+            "what is asked for",
+            '("GET", or "POST" where something is sent)',
+        ),
+        Field("headers", Headers(), "headers by name"),
+        Field("body", Template(empty=True), "what is sent, as text"),
+        Field("json", JsonData(free=True), "what is sent, as JSON; instead of `body`"),
+        Field(
+            "expect",
+            ListOf(Whole(200, 599), alone=True),
+            "the status codes that are a success",
+            "(any from 200 to 299)",
+        ),
+        Field("timeout", Duration(), "how long the server may be silent", '"1m"'),
     )
 )
-URLS = ListOf(Text("a URL"))
 MESSAGE = Table(
     (
-        Field("to", URLS, "the addresses", required=True),
-        Field("title", Text(), "the subject"),
-        Field("body", Text(empty=True), "the text"),
+        Field("to", ListOf(MessageAddress(), alone=True), "the addresses", required=True),
+        Field("title", Template(line=True), "the subject"),
+        Field("body", Template(empty=True), "the text"),
     )
 )
 _JOB_NAME = Text("a job's name", NAME_PATTERN)
@@ -99,42 +111,64 @@ AFTER = ListOf(
         Table(
             (
                 Field("job", _JOB_NAME, "the job to follow", required=True),
-                Field("outcome", Choice(tuple(Outcome)), "how that one must end", '"succeeded"'),
+                Field("outcome", Outcomes(), "how that one must end", '"succeeded"'),
             )
         ),
+    ),
+    alone=True,
+)
+SECRETS = Secrets(
+    Table(
+        (
+            Field("file", FilePath(), "a file that holds nothing else"),
+            Field(
+                "credential",
+                Text("a credential's name", r"(?!\.\.?$)[^/\s]{1,255}"),
+                "the name of a credential of systemd's, in $CREDENTIALS_DIRECTORY",
+            ),
+            Field("command", COMMAND, "a command that prints it"),
+        )
     )
 )
 LIMITS = Table(
     (
-        Field("memory", Size(), "bytes of memory"),
+        Field("memory", Size(1 << 20), "bytes of memory"),
+        Field("cpu", Number(0.01, 4096), "processors; 0.5 is half of one"),
         Field("cpu_time", Duration(), "time on the processor"),
-        Field("open_files", Whole(3, 1 << 20), "open file descriptors"),
-        Field("processes", Whole(1, 1 << 22), "processes of its user"),
+        # 0, 1 and 2 are taken, and the loader needs one to open libraries with.
+        Field("open_files", Whole(4, 1 << 30), "open file descriptors of a process"),
+        Field("processes", Whole(1, 1 << 22), "processes and threads"),
         Field("file_size", Size(), "bytes of a file it writes"),
     )
 )
 WAIT_FOR = Table(
     (
-        Field("network", Text("HOST:PORT"), "a host and port that must answer"),
-        Field("timeout", Duration(), "how long to wait"),
+        Field("network", HostPort(), "a host and port that must take a connection"),
+        Field("path", FilePath(), "a file or folder that must be there"),
+        Field("job", _JOB_NAME, "a job that must have succeeded"),
+        Field("within", Duration(), "how long ago `job` may have succeeded", "(any time ago)"),
+        Field("load", Number(0.01, 100_000), "the load of the machine (1 minute) must be below it"),
+        Field("timeout", Duration(), "how long is waited; after that the run is skipped", '"5m"'),
     )
 )
 OUTPUT = Table(
     (
-        Field("max_size", Size(), "bytes that are kept of one attempt's output"),
-        Field("keep", Duration(), "how long output is kept"),
+        Field("max_size", Size(1024), "bytes that are kept of one attempt's output", '"10M"'),
+        Field("keep", Duration(), "how long they are kept", "(as long as the history)"),
+        Field("tee", Flag(), "whether each line goes to the log as well", "false"),
     )
 )
 NOTIFY = Table(
     (
         Field("on", SetOf(Choice(tuple(Event))), "what is told"),
-        Field("to", URLS, "whom", required=True),
+        Field("to", ListOf(MessageAddress()), "whom", required=True),
         Field("remind", Duration(), "how often it is told again while it lasts"),
         Field("quiet", Duration(), "at most one message in this time"),
     )
 )
-USER = Either(Text("a user's name"), Whole(0, 1 << 31))
-GROUP_NAME = Either(Text("a group's name"), Whole(0, 1 << 31))
+USER = Account()
+GROUP_NAME = Account(group=True)
+POOL = Text("a pool's name", NAME_PATTERN)
 TAG = Text("a word of letters, digits and . _ : / -", r"[\w][\w.:/-]{0,63}")
 METRICS = Table(
     (

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from stsd.history import sync_folder
-from stsd.memory import Book, Delayed, Memory, Open
+from stsd.memory import Book, Chain, Delayed, Memory, Open
 from stsd.model import TriggerKind
 from stsd.units import rfc3339
 
-VERSION = 1
+VERSION = 2
 _NAME = "state.json"
 
 
@@ -39,6 +39,12 @@ def save(state_dir: Path, snapshot: Snapshot, at: float) -> None:
         "jobs": {name: _book_fields(book) for name, book in memory.books.items()},
         "runs": [asdict(attempt) for attempt in memory.open.values()],
         "delayed": [asdict(delayed) for delayed in memory.delayed.values()],
+        "chains": {
+            name: {"met": sorted(chain.met), "due": chain.due}
+            for name, chain in memory.chains.items()
+        },
+        "successes": memory.successes,
+        "closed": memory.closed,
     }
     new = state_dir / f"{_NAME}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -69,6 +75,12 @@ def _snapshot(state: dict[str, Any]) -> Snapshot:
         open={attempt.run: attempt for attempt in attempts},
         delayed={run.run: run for run in delayed},
         boot=state["boot"],
+        chains={
+            name: Chain(frozenset(fields["met"]), tuple(fields["due"]))
+            for name, fields in state["chains"].items()
+        },
+        successes=state["successes"],
+        closed=state["closed"],
     )
     position = state["history"]
     return Snapshot(memory, (str(position[0]), int(position[1])) if position else None)

@@ -1,36 +1,37 @@
 """One file of a jobfile: opened with care, decoded, and read as TOML.
 
-Whoever may write to a jobfile decides what root runs; so links are not followed, only regular
-files are read, and owner and mode are looked at on the open descriptor. What the keys mean is
-decided elsewhere.
+Whoever may write to a jobfile decides what root runs; so for root a file that is not to be trusted
+is refused. What the keys mean is decided elsewhere.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tomli
 
+from stsd import trust
 from stsd.errors import JobfileError, Problem
 from stsd.locate import deeper_than, line_and_column, line_at, too_long_a_number
-from stsd.units import escaped, format_size
+from stsd.trust import Content, Reason, UnreadableError
+from stsd.units import escaped
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of one file; a jobfile of ten thousand jobs has one or two million."""
 
-_CAREFULLY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _LONGEST_LINE = 400
 _ENDS = re.compile(rb"\r(?!\n)")
 _DEEPEST = 100
 _FIRST_KEY = re.compile(r"\s*([^=\s]+)\s*=")
+_WAYS_OUT = {
+    Reason.MISSING: "name another one with -c",
+    Reason.KIND: "name a TOML file",
+    Reason.SIZE: "spread the jobs over included files",
+}
 _REMEDIES = {
     "Invalid value": "text stands in quotes",
     "Illegal character '\\n'": "close the string with a quote before the line ends",
@@ -60,14 +61,14 @@ def read(name: str, *, trusted_uid: int) -> Source:
 
     Raises JobfileError if it cannot be opened, is no TOML, or (for root) may be written by others.
     """
-    data, status, distrust = _content(name, trusted_uid)
-    text = _decoded(name, data)
+    content, distrust = _content(name, trusted_uid)
+    text = _decoded(name, content.data)
     absolute = Path(os.path.abspath(name))
     return Source(
         name=name,
         path=absolute,
         folder=str(absolute.parent),
-        identity=(status.st_dev, status.st_ino),
+        identity=(content.status.st_dev, content.status.st_ino),
         text=text,
         tables=_parsed(name, text),
         distrust=distrust,
@@ -84,86 +85,20 @@ def problem_at(
     return Problem(escaped(name), line, column, where, message, remedy, shown)
 
 
-def _content(name: str, trusted_uid: int) -> tuple[bytes, os.stat_result, tuple[Problem, ...]]:
-    """The bytes of a file, its status, and what there is to say against its owner and mode."""
-    folder, base = os.path.split(os.path.abspath(name))
+def _content(name: str, trusted_uid: int) -> tuple[Content, tuple[Problem, ...]]:
+    """A file, and what there is to say against its owner and mode."""
     try:
-        with _opened(folder, os.O_DIRECTORY) as above, _opened(base, _CAREFULLY, above) as fd:
-            status = os.fstat(fd)
-            _refuse_unreadable(name, status)
-            doubts = _doubts(name, folder, os.fstat(above), status, trusted_uid)
-            distrust = tuple(
-                Problem(escaped(name), 0, 0, "", message, remedy) for message, remedy in doubts
-            )
-            if distrust and trusted_uid == 0:
-                raise JobfileError(distrust)
-            return _whole(name, fd), status, distrust
-    except OSError as error:
-        raise _refused(name, *_opening(name, error)) from None
-    except ValueError:  # a NUL in the name
-        raise _refused(name, "is not a file name", "take the NUL character out") from None
-
-
-@contextmanager
-def _opened(name: str, flags: int, folder_fd: int | None = None) -> Iterator[int]:
-    """A descriptor for reading, closed in the end."""
-    fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC | flags, dir_fd=folder_fd)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _whole(name: str, fd: int) -> bytes:
-    """All bytes of an open file, which may grow meanwhile, but not beyond all bounds."""
-    data = bytearray()
-    while chunk := os.read(fd, LARGEST + 1 - len(data)):
-        data += chunk
-        if len(data) > LARGEST:
-            raise _too_large(name, len(data))
-    return bytes(data)
-
-
-def _refuse_unreadable(name: str, status: os.stat_result) -> None:
-    """Raises JobfileError for anything but a regular file of a reasonable size."""
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise _refused(name, f"is {kind}", "name a TOML file")
-    if status.st_size > LARGEST:
-        raise _too_large(name, status.st_size)
-
-
-def _doubts(
-    name: str, folder: str, above: os.stat_result, status: os.stat_result, trusted_uid: int
-) -> Iterator[tuple[str, str]]:
-    """What owner and mode of a file and its folder let others do: message and remedy."""
-    if status.st_uid not in (0, trusted_uid):
-        yield f"belongs to user {status.st_uid}", "let it belong to root or to stsd's own user"
-    if status.st_mode & 0o022:
-        yield "may be written by others than its owner", f"chmod go-w {escaped(name)}"
-    shown = escaped(folder)
-    if above.st_uid not in (0, trusted_uid):
-        yield (
-            f"lies in {shown}, which belongs to user {above.st_uid}",
-            "let the folder belong to root or to stsd's own user",
-        )
-    # In a sticky folder (/tmp) nobody can replace a file of another user.
-    if above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX:
-        yield f"lies in {shown}, where others than its owner may write", f"chmod go-w {shown}"
-
-
-def _opening(name: str, error: OSError) -> tuple[str, str]:
-    """Why a file could not be opened, for its user: message and remedy."""
-    match error.errno:
-        case errno.ENOENT | errno.ENOTDIR:
-            return "there is no such file", "name another one with -c"
-        case errno.ELOOP if os.path.islink(name):
-            target = escaped(os.readlink(name))
-            return f"is a symbolic link to {target}", "links are not followed; name the file itself"
-        case errno.EACCES:
-            return "may not be read by this user", "change its mode or its owner"
-        case _:
-            return f"cannot be read: {os.strerror(error.errno or 0)}", ""
+        content = trust.read(name, LARGEST)
+    except UnreadableError as error:
+        remedies = [error.remedy, _WAYS_OUT.get(error.reason, "")]
+        raise _refused(name, error.message, "; ".join(filter(None, remedies))) from None
+    distrust = tuple(
+        Problem(escaped(name), 0, 0, "", message, remedy)
+        for message, remedy in trust.doubts(name, content, (trusted_uid,))
+    )
+    if distrust and trusted_uid == 0:
+        raise JobfileError(distrust)
+    return content, distrust
 
 
 def _decoded(name: str, data: bytes) -> str:
@@ -227,11 +162,3 @@ def _header(text: str, offset: int) -> str:
 
 def _refused(name: str, message: str, remedy: str = "", line: int = 0) -> JobfileError:
     return JobfileError([Problem(escaped(name), line, line, "", message, remedy)])
-
-
-def _too_large(name: str, size: int) -> JobfileError:
-    return _refused(
-        name,
-        f"is too large: {format_size(size)}",
-        f"at most {format_size(LARGEST)}; spread the jobs over included files",
-    )

@@ -1,6 +1,6 @@
 """Keys in order of their place on a heap, the first one first; each key has at most one place.
 
-Knows nothing of clocks: a place is a deadline, or anything else that can be compared.
+Knows nothing of clocks: a place is a deadline, or any other number.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
-Place = TypeVar("Place", float, tuple[int, float])
 
 _SLACK = 64
 
 
-class Timeline(Generic[Key, Place]):
+class Timeline(Generic[Key]):
     """A priority queue of keys by place; equal places come out in the order they were set.
 
     Moving or dropping a key leaves its old entry on the heap as a stale one, passed over when it
@@ -24,8 +23,8 @@ class Timeline(Generic[Key, Place]):
 
     def __init__(self) -> None:
         # Any: the number that tells entries of equal place apart keeps the keys from being compared
-        self._heap: list[tuple[Place, int, Any]] = []
-        self._current: dict[Key, tuple[Place, int]] = {}
+        self._heap: list[tuple[float, int, Any]] = []
+        self._current: dict[Key, tuple[float, int]] = {}
         self._sequence = 0
 
     def __len__(self) -> int:
@@ -34,7 +33,7 @@ class Timeline(Generic[Key, Place]):
     def __contains__(self, key: Key) -> bool:
         return key in self._current
 
-    def set(self, key: Key, place: Place) -> None:
+    def set(self, key: Key, place: float) -> None:
         """Give the key this place, instead of any other that it had."""
         self._sequence += 1
         self._current[key] = (place, self._sequence)
@@ -47,7 +46,7 @@ class Timeline(Generic[Key, Place]):
         """Forget the key; no error if it has no place."""
         self._current.pop(key, None)
 
-    def earliest(self) -> Place | None:
+    def earliest(self) -> float | None:
         """The first place that is taken, None when there is none."""
         while self._heap:
             place, sequence, key = self._heap[0]
@@ -64,7 +63,7 @@ class Timeline(Generic[Key, Place]):
         del self._current[key]
         return key
 
-    def pop_due(self, now: Place) -> Key | None:
+    def pop_due(self, now: float) -> Key | None:
         """Take off the first key if its place is not after `now`."""
         earliest = self.earliest()
         return None if earliest is None or earliest > now else self.pop()

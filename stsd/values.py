@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from stsd.errors import UnitError
-from stsd.units import parse_duration, parse_size, shown
+from stsd.units import format_size, parse_duration, parse_size, shown
 
 LONGEST_STRING = 128 * 1024
 """What the kernel takes as one argument or environment string, its final NUL included
@@ -173,14 +173,19 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A number of bytes, as text or a number."""
+    """A number of bytes, as text or a number; `least` of them."""
+
+    least: int = 1
 
     def read(self, value: object, folder: str) -> int:
         """Bytes."""
         try:
-            return parse_size(value)
+            size = parse_size(value)
         except UnitError as error:
             raise refuse(error.message, error.remedy) from None
+        if size < self.least:
+            raise refuse(f"{shown(value)} is too small", f"at least {format_size(self.least)}")
+        return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,9 +302,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class TableOf:
-    """A table whose keys the user chooses, each with a value of one kind."""
+    """A table whose keys the user chooses, each with a value of one kind; `names` is what a key
+    may be."""
 
     kind: Kind
+    names: Text = Text("a name")
 
     def read(self, value: object, folder: str) -> dict[str, Any]:
         """The values by key."""
@@ -308,6 +315,7 @@ class TableOf:
         values: dict[str, Any] = {}
         faults: list[Fault] = []
         for name, entry in value.items():
+            faults += self._misnamed(name)
             try:
                 values[name] = self.kind.read(entry, folder)
             except BadValueError as bad:
@@ -315,6 +323,14 @@ class TableOf:
         if faults:
             raise BadValueError(faults)
         return values
+
+    def _misnamed(self, name: str) -> list[Fault]:
+        """What is wrong with a key."""
+        try:
+            self.names.read(name, "")
+        except BadValueError as bad:
+            return [Fault(f.message, f.remedy, (name,), on_key=True) for f in bad.faults]
+        return []
 
 
 def _quoted(value: object) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from stsd import cgroups
 from stsd.cli import main
 
 
@@ -82,3 +83,55 @@ def test_as_json_each_problem_is_an_object_on_standard_output(
 def test_as_json_a_warning_is_an_object_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert check("", "--json") == 0
     assert json.loads(capsys.readouterr().out)["severity"] == "warning"
+
+
+LIMITED = """
+[jobs.a]
+command = "true"
+limits = { memory = "64M", cpu = 0.5, processes = 9 }
+"""
+
+
+def test_where_there_are_limits_it_is_told_what_holds_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cgroups, "delegated", lambda state_dir: tmp_path)
+    monkeypatch.setattr(
+        cgroups, "controllers_within", lambda host, state_dir: frozenset({"cpu", "memory", "pids"})
+    )
+    assert check(LIMITED) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert told.out.splitlines()[1] == (
+        "limits by cgroup v2: memory, cpu, processes; by rlimits: cpu_time, open_files, file_size"
+    )
+
+
+def test_what_rlimits_cannot_hold_is_warned_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups, "delegated", lambda state_dir: None)
+    monkeypatch.setattr(cgroups, "controllers_of_systemd", lambda: frozenset())
+    assert check(LIMITED) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines()[1].endswith("; not at all: cpu")
+    assert told.err.count("jobs.toml:4:10: warning: jobs.a.limits: without the ") == 3
+
+
+def test_under_systemd_it_is_told_what_a_service_will_have(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups, "delegated", lambda state_dir: None)
+    monkeypatch.setattr(
+        cgroups, "controllers_of_systemd", lambda: frozenset({"cpu", "memory", "pids"})
+    )
+    assert check(LIMITED, "--json") == 0
+    (note,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert note["severity"] == "note"
+    assert note["message"].startswith("by cgroup v2: memory, cpu, processes; by rlimits: ")
+    assert "as a service with Delegate=" in note["message"]
+
+
+def test_without_limits_nothing_is_told_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check('[jobs.a]\ncommand = "true"\n') == 0
+    assert "limits" not in capsys.readouterr().out

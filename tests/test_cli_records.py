@@ -19,6 +19,7 @@ RUN = "job@20231114T221320Z"
 INTENT = Intent(RUN, "job", AT, TriggerKind.CRON, 1, AT + 0.01)
 STARTED = Started(RUN, "job", AT, TriggerKind.CRON, 1, AT + 0.02, 0.02, 4711, 99)
 FINISHED = Finished(RUN, "job", AT, TriggerKind.CRON, 1, Outcome.SUCCEEDED, AT + 1.0, 0)
+PRINTED = replace(FINISHED, output_bytes=10)
 OTHERS = (
     Begun(1, "boot", "1.0", float(AT)),
     Planned("job", When(every=60), AT - 1, float(AT)),
@@ -112,7 +113,7 @@ def test_a_bound_in_time_spares_the_older_segments(stsd: Stsd) -> None:
 
 
 def test_logs_say_that_output_has_been_removed(stsd: Stsd) -> None:
-    write(stsd, INTENT, STARTED, FINISHED)
+    write(stsd, INTENT, STARTED, PRINTED)
     for subject in (["job"], [RUN], []):
         done = stsd.run("logs", *subject)
         assert done.returncode == 1
@@ -121,8 +122,8 @@ def test_logs_say_that_output_has_been_removed(stsd: Stsd) -> None:
 
 
 def test_logs_of_the_attempts_that_are_left(stsd: Stsd) -> None:
-    second = [replace(record, attempt=2) for record in (INTENT, STARTED, FINISHED)]
-    write(stsd, INTENT, STARTED, FINISHED, *second)
+    second = [replace(record, attempt=2) for record in (INTENT, STARTED, PRINTED)]
+    write(stsd, INTENT, STARTED, PRINTED, *second)
     printed(stsd, 2, "second\n")
     for subject in ("job", RUN):
         done = stsd.run("logs", subject)
@@ -131,11 +132,40 @@ def test_logs_of_the_attempts_that_are_left(stsd: Stsd) -> None:
 
 def test_logs_of_several_runs_name_those_whose_output_is_gone(stsd: Stsd) -> None:
     later = "job@20231114T221420Z"
-    write(stsd, STARTED, FINISHED, replace(STARTED, run=later), replace(FINISHED, run=later))
+    write(stsd, STARTED, PRINTED, replace(STARTED, run=later), replace(PRINTED, run=later))
     printed(stsd, 1, "later\n", later)
     done = stsd.run("logs", "job", "-n", "2")
     assert (done.returncode, done.stdout) == (0, "later\n")
     assert done.stderr == f"stsd: the output of {RUN} has been removed\n"
+
+
+def test_logs_of_a_silent_run_say_so_and_it_is_no_error(stsd: Stsd) -> None:
+    write(stsd, INTENT, STARTED, FINISHED)
+    for subject in (["job"], [RUN], []):
+        done = stsd.run("logs", *subject)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr == f"stsd: {RUN} has printed nothing\n"
+
+
+def test_logs_tell_a_silent_attempt_from_one_whose_output_is_gone(stsd: Stsd) -> None:
+    second = [replace(record, attempt=2) for record in (INTENT, STARTED, FINISHED)]
+    write(stsd, INTENT, STARTED, PRINTED, *second)
+    done = stsd.run("logs", "job")
+    assert done.returncode == 1
+    assert f"the output of {RUN} has been removed" in done.stderr
+    assert "printed nothing" not in done.stderr
+
+
+def test_the_table_tells_how_much_of_an_output_was_left_out(stsd: Stsd) -> None:
+    write(stsd, INTENT, STARTED, replace(PRINTED, output_discarded=5 << 20))
+    assert rows(stsd) == [["job", "succeeded", "5.0", "MiB", "of", "output", "left", "out"]]
+
+
+def test_records_of_before_output_was_bounded_are_shown(stsd: Stsd) -> None:
+    old = encode(PRINTED).replace(b'"output_discarded":0,', b"")
+    assert old != encode(PRINTED)
+    segment(stsd).write_bytes(encode(INTENT) + encode(STARTED) + old)
+    assert rows(stsd) == [["job", "succeeded"]]
 
 
 @pytest.mark.parametrize("subject", ["job@20000101T000000Z", "nobody"])

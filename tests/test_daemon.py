@@ -86,7 +86,7 @@ def test_a_record_holds_all_that_the_contract_names(stsd: Stsd) -> None:
     assert " ".join(started) == "event run job scheduled trigger attempt at late_s pid born"
     assert " ".join(finished) == (
         "event run job scheduled trigger attempt outcome exit_code signal started at duration_s"
-        " cpu_s max_rss_bytes output output_bytes error will_retry_at"
+        " cpu_s max_rss_bytes output output_bytes output_discarded error will_retry_at"
     )
     assert re.fullmatch(r"a@start-\d{8}T\d{6}\.\d{3}Z", started["run"])
     assert finished["output"] == f"output/a/{started['run']}.1.log"

@@ -190,7 +190,9 @@ def test_the_daemons_table_becomes_the_settings() -> None:
         max_running = 4
         stop_timeout = "2m"
         """
-    expected = Settings("Asia/Tokyo", Path.cwd() / "log", Path("/var/lib/stsd"), 4, 120.0)
+    expected = Settings(
+        "Asia/Tokyo", Path.cwd() / "log", Path("/var/lib/stsd"), 4, stop_timeout=120.0
+    )
     assert loaded(text).settings == expected
 
 

@@ -12,7 +12,7 @@ from stsd.errors import JobfileError
 from stsd.jobfile import load
 from stsd.key import Group, Key
 from stsd.keys import DAEMON_KEYS, JOB_KEYS
-from stsd.model import Job, Retry, Settings, ShellTask, When
+from stsd.model import Job, Output, Retry, Settings, ShellTask, When
 
 DOCS = Path(__file__).parent.parent / "docs"
 CONTRACT = """
@@ -40,6 +40,10 @@ def jobfile_with(key: Key) -> str:
         beside = 'python = "a:b"\n'
     elif key.name == "anchor":
         beside += "every = 60\n"
+    elif key.name == "warm":
+        beside = 'python = "a:b"\n'
+    elif key.name == "after":
+        line += '[jobs.extract]\ncommand = "true"\n'
     return f"[jobs.a]\n{beside}{line}"
 
 
@@ -93,15 +97,21 @@ def test_the_default_that_is_told_is_the_models(key: Key, tmp_path: Path) -> Non
         "on_start": When().on_start,
         "dst": {"gap": When().gap, "fold": When().fold},
         "retry": {"max": Retry().max},
+        "output": {"max_size": Output().max_size, "tee": Output().tee},
     }
     home = Settings() if key.group is Group.DAEMON else plain
     assert told == homes.get(key.name, getattr(home, key.name, None))
 
 
+def test_the_keys_that_can_be_no_default_are_few() -> None:
+    no_defaults = [key.name for key in JOB if not key.in_defaults]
+    assert no_defaults == ["command", "python", "args", "kwargs", "http", "message", "after"]
+
+
 @pytest.mark.parametrize("key", [key for key in JOB if key.instead is None], ids=lambda k: k.name)
-def test_defaults_take_every_key_but_those_that_say_what_is_run(key: Key, tmp_path: Path) -> None:
+def test_defaults_take_every_key_but_those_few(key: Key, tmp_path: Path) -> None:
     text = f'[jobs.a]\npython = "a:b"\nevery = 60\n[defaults]\n{key.name} = {key.example}\n'
-    if key.name in ("command", "python", "args", "kwargs"):
+    if not key.in_defaults:
         with pytest.raises(JobfileError, match="cannot be a default"):
             read(text, tmp_path)
     else:

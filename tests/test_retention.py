@@ -22,11 +22,12 @@ from typing import Any
 import pytest
 
 from stsd.archive import newest_first, oldest_first
-from stsd.model import Outcome, Settings, TriggerKind, When
+from stsd.model import ArgvTask, Job, Outcome, Output, Settings, TriggerKind, When
 from stsd.output import output_name
 from stsd.places import Places
 from stsd.records import Begun, Finished, Intent, Planned, Record, Started, encode
 from stsd.retention import Did, Kept, Limits, command, keep
+from stsd.sieve import KeptFile
 from stsd.units import rfc3339
 
 pytestmark = pytest.mark.slow
@@ -550,11 +551,72 @@ def broken(log: Log, fault: str) -> bool:
     return injected
 
 
+# -- output that its job keeps for a shorter time
+
+
+def test_output_goes_when_its_job_wants_it_no_longer_and_the_records_stay(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    for ago in (1, 3, 5):
+        log.ran(ago, "short")
+        log.ran(ago, "long")
+        log.ran(ago, "other")
+    records = log.records()
+    steps = log.keep(Limits(output_keep_s={"short": 2.0 * DAY, "long": 4.0 * DAY, "never": 1.0}))
+    assert [step for step in steps if step.outputs] == [Kept(Did.EXPIRED, outputs=3)]
+    assert log.records() == records
+    left = {(job, ago) for job in ("short", "long", "other") for ago in (1, 3, 5)}
+    left -= {("short", 3), ("short", 5), ("long", 5)}
+    assert log.outputs() == sorted(output_name(job, run_id(ago, job, 1), 1) for job, ago in left)
+
+
+def test_output_that_is_still_written_into_is_not_too_old(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    limits = Limits(output_keep_s={"job": float(DAY)})
+    path = log.ran(3)
+    file = KeptFile(os.fsencode(path), 1000)
+    file.add(b"after a long silence\n")
+    os.utime(path, (at(3, 1), at(3, 1)))
+    log.keep(limits)
+    assert path.exists()
+    file.end()
+    log.keep(limits)
+    assert not path.exists()
+
+
+def test_what_is_no_file_of_output_is_left_where_it_is(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    path = log.ran(3)
+    target = tmp_path / "target"
+    target.touch()
+    link = path.with_name("link.log")
+    link.symlink_to(target)
+    other = path.with_name("notes.txt")
+    other.touch()
+    for aged in (target, other):
+        os.utime(aged, (at(3, 1), at(3, 1)))
+    os.utime(link, (at(3, 1), at(3, 1)), follow_symlinks=False)
+    log.keep(Limits(output_keep_s={"job": float(DAY)}))
+    assert not path.exists()
+    assert link.is_symlink()
+    assert target.exists()
+    assert other.exists()
+
+
+def test_a_short_life_of_output_alone_sweeps_nothing_else(tmp_path: Path) -> None:
+    log = Log(tmp_path)
+    log.ran(1)
+    stray = log.printed(9, "job", 2)
+    log.keep(Limits(output_keep_s={"another": 1.0}))
+    assert stray.exists()
+
+
 # -- the process of its own
 
 
-def run(folder: Path, settings: Settings) -> tuple[int, list[dict[str, Any]]]:
-    words = command(Places(folder, folder), settings)
+def run(
+    folder: Path, settings: Settings, jobs: Iterable[Job] = ()
+) -> tuple[int, list[dict[str, Any]]]:
+    words = command(Places(folder, folder), settings, jobs)
     done = subprocess.run(words, capture_output=True, text=True, cwd="/", timeout=30)
     assert done.stderr == ""
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()]
@@ -575,6 +637,25 @@ def test_the_command_does_all_there_is_to_do_and_tells_of_it(tmp_path: Path) -> 
     )
     assert len(log.records("finished")) == 2
     assert run(log.folder, settings) == (0, [])
+
+
+def test_the_command_knows_for_how_long_each_job_keeps_its_output(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log")
+    days_since = int(time.time()) // DAY - TODAY
+    for ago in (1, 3, 5):
+        log.ran(ago - days_since, "short")
+        log.ran(ago - days_since, "long")
+        log.ran(ago - days_since, "other")
+    jobs = [
+        Job("short", ArgvTask(("true",)), output=Output(keep=2.5 * DAY)),
+        Job("long", ArgvTask(("true",)), output=Output(keep=4.5 * DAY)),
+        Job("other", ArgvTask(("true",))),
+    ]
+    many = [Job(f"job-{n:060}", jobs[0].task, output=Output(keep=1.0)) for n in range(10_000)]
+    status, told = run(log.folder, Settings(), [*jobs, *many])
+    assert status == 0
+    assert told[0] == {"did": "expired", "day": None, "outputs": 3}
+    assert len(log.outputs()) == 6
 
 
 def test_the_command_on_no_history_does_nothing(tmp_path: Path) -> None:

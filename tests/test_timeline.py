@@ -7,7 +7,7 @@ import random
 from stsd.timeline import Timeline
 
 
-def drained(timeline: Timeline[str, float]) -> list[str]:
+def drained(timeline: Timeline[str]) -> list[str]:
     keys = []
     while (key := timeline.pop()) is not None:
         keys.append(key)
@@ -15,28 +15,28 @@ def drained(timeline: Timeline[str, float]) -> list[str]:
 
 
 def test_keys_come_out_by_deadline() -> None:
-    timeline: Timeline[str, float] = Timeline()
+    timeline: Timeline[str] = Timeline()
     for key, deadline in [("c", 3.0), ("a", 1.0), ("b", 2.0)]:
         timeline.set(key, deadline)
     assert drained(timeline) == ["a", "b", "c"]
 
 
 def test_equal_deadlines_come_out_in_the_order_they_were_set() -> None:
-    timeline: Timeline[str, float] = Timeline()
+    timeline: Timeline[str] = Timeline()
     for key in ("z", "a", "m"):
         timeline.set(key, 1.0)
     assert drained(timeline) == ["z", "a", "m"]
 
 
 def test_nothing_is_due_before_its_deadline() -> None:
-    timeline: Timeline[str, float] = Timeline()
+    timeline: Timeline[str] = Timeline()
     timeline.set("a", 10.0)
     assert timeline.pop_due(9.999) is None
     assert timeline.pop_due(10.0) == "a"
 
 
 def test_a_moved_key_comes_out_once_at_its_new_deadline() -> None:
-    timeline: Timeline[str, float] = Timeline()
+    timeline: Timeline[str] = Timeline()
     timeline.set("a", 1.0)
     timeline.set("b", 2.0)
     timeline.set("a", 3.0)
@@ -45,7 +45,7 @@ def test_a_moved_key_comes_out_once_at_its_new_deadline() -> None:
 
 
 def test_a_dropped_key_never_comes_out() -> None:
-    timeline: Timeline[str, float] = Timeline()
+    timeline: Timeline[str] = Timeline()
     timeline.set("a", 1.0)
     timeline.drop("a")
     timeline.drop("never there")
@@ -54,7 +54,7 @@ def test_a_dropped_key_never_comes_out() -> None:
 
 
 def test_stale_entries_do_not_pile_up() -> None:
-    timeline: Timeline[str, float] = Timeline()
+    timeline: Timeline[str] = Timeline()
     for number in range(10_000):
         timeline.set("a", float(number))
     assert len(timeline._heap) < 100
@@ -63,7 +63,7 @@ def test_stale_entries_do_not_pile_up() -> None:
 
 def test_it_agrees_with_sorting_whatever_is_moved_and_dropped() -> None:
     draw = random.Random(7)
-    timeline: Timeline[int, float] = Timeline()
+    timeline: Timeline[int] = Timeline()
     model: dict[int, float] = {}
     for _ in range(3000):
         key = draw.randrange(50)

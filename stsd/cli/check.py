@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
 
+from stsd import cgroups, limits
 from stsd.cli.common import caret_under, config_path, print_json, style
 from stsd.errors import JobfileError, Problem
 from stsd.jobfile import examine, machine_zone
+from stsd.model import Job, Jobfile
 from stsd.outlook import Outlook
+from stsd.places import places
 from stsd.report import MOST
 from stsd.units import escaped
 
@@ -43,17 +47,51 @@ def run(arguments: argparse.Namespace) -> int:
             count = _counted(len(error.problems) + error.more, "problem")
             print(f"{count} in {escaped(str(path))}", file=sys.stderr)
         return 2
-    foreseen = list(Outlook(int(time.time())).of(examined.jobfile))
-    found = [((each.job, each.key), each.message, each.remedy) for each in foreseen[:MOST]]
-    _tell("warning", examined.warnings + examined.problems(found), as_json=arguments.json)
-    if not arguments.json:
-        if len(foreseen) > MOST:
-            print(f"and {len(foreseen) - MOST:,} more", file=sys.stderr)
-        jobs = _counted(len(examined.jobfile.jobs), "job")
-        total = len(examined.warnings) + len(foreseen)
-        warned = f", {_counted(total, 'warning')}" if total else ""
-        print(f"{escaped(str(path))}: {jobs}, no problems{warned}")
+    foreseen = Outlook(int(time.time())).of(examined.jobfile)
+    found = [((each.job, each.key), each.message, each.remedy) for each in foreseen]
+    limited = [job for job in examined.jobfile.jobs.values() if job.limits is not None]
+    controllers, note = _means(examined.jobfile) if limited else (frozenset(), "")
+    found += [caveat for job in limited for caveat in _caveats(job, controllers)]
+    _tell("warning", examined.warnings + examined.problems(found[:MOST]), as_json=arguments.json)
+    if arguments.json:
+        if note:
+            _tell("note", [Problem(str(path), 0, 0, "limits", note)], as_json=True)
+        return 0
+    if len(found) > MOST:
+        print(f"and {len(found) - MOST:,} more", file=sys.stderr)
+    jobs = _counted(len(examined.jobfile.jobs), "job")
+    total = len(examined.warnings) + len(found)
+    warned = f", {_counted(total, 'warning')}" if total else ""
+    print(f"{escaped(str(path))}: {jobs}, no problems{warned}")
+    if note:
+        print(f"limits {note}")
     return 0
+
+
+def _means(jobfile: Jobfile) -> tuple[frozenset[str], str]:
+    """The controllers that stsd will have on this machine, and what follows from that, in words:
+    for a stsd that is started as this command was or, where that is the way, by systemd."""
+    state_dir = places(jobfile.settings, os.environ).state_dir
+    host = cgroups.delegated(state_dir)
+    if host is not None:
+        controllers = cgroups.controllers_within(host, state_dir)
+        return controllers, limits.means(controllers)
+    controllers = cgroups.controllers_of_systemd()
+    if not controllers:
+        return controllers, limits.means(controllers)
+    by_hand = limits.means(frozenset())
+    return controllers, (
+        f"{limits.means(controllers)} (as a service with Delegate=cpu memory pids;"
+        f" started by hand from here {by_hand})"
+    )
+
+
+def _caveats(job: Job, controllers: frozenset[str]) -> list[tuple[tuple[str, str], str, str]]:
+    if job.limits is None:
+        return []
+    as_root = os.geteuid() == 0 and job.user in (None, 0, "root")
+    sentences = limits.caveats(job.limits, controllers, as_root=as_root)
+    return [((job.name, "limits"), sentence, "") for sentence in sentences]
 
 
 def _tell(severity: str, problems: Sequence[Problem], *, as_json: bool) -> None:

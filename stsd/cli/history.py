@@ -143,7 +143,7 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
         record["outcome"],
         "" if took is None else format_duration(took),
         "" if peak is None else format_size(peak),
-        _joined(attempt, _ending(record), _retry(record)),
+        _joined(attempt, _ending(record), _left_out(record), _retry(record)),
     )
 
 
@@ -153,6 +153,12 @@ def _ending(record: dict[str, Any]) -> str:
     if record["signal"]:
         return str(record["signal"])
     return f"exit {record['exit_code']}" if record["exit_code"] else ""
+
+
+def _left_out(record: dict[str, Any]) -> str:
+    """Of the output; the records of earlier versions do not tell."""
+    size = record.get("output_discarded")
+    return f"{format_size(size)} of output left out" if size else ""
 
 
 def _retry(record: dict[str, Any]) -> str:

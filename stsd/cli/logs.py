@@ -72,14 +72,38 @@ class _Run:
 def _tell_what_is_not_there(
     log_dir: Path, subject: str | None, runs: list[_Run], files: list[Path]
 ) -> None:
-    """Says which output was removed as it grew old. Raises StsdError if nothing is left."""
-    removed = [run.id for run in runs if run.attempts and not any(_files(log_dir, run))]
-    if not files:
-        if removed:
-            raise StsdError(f"the output of {', '.join(removed)} has been removed")
+    """Says who printed nothing, and which output was removed as it grew old. Raises StsdError if
+    there was some and nothing is left, or if there was no run."""
+    absent = {run.id for run in runs if run.attempts and not any(_files(log_dir, run))}
+    if not files and not absent:
         raise StsdError(f"no output of {subject} in {log_dir}" if subject else "no run yet")
+    printed = _which_printed(log_dir, absent)
+    removed = [run.id for run in runs if run.id in printed]
+    for run in runs:
+        if run.id in absent - printed:
+            print(f"stsd: {run.id} has printed nothing", file=sys.stderr)
+    if removed and not files:
+        raise StsdError(f"the output of {', '.join(removed)} has been removed")
     for run_id in removed:
         print(f"stsd: the output of {run_id} has been removed", file=sys.stderr)
+
+
+def _which_printed(log_dir: Path, runs: set[str]) -> set[str]:
+    """Those of the runs with an attempt of which something was kept."""
+    printed: set[str] = set()
+    sought = set(runs)
+    for record in newest_first(log_dir, tell_damage) if runs else ():
+        run_id = record.get("run")
+        if run_id not in sought:
+            continue
+        if record.get("output_bytes"):
+            printed.add(run_id)
+            sought.remove(run_id)
+        elif record["event"] == "started" and record.get("attempt") == 1:
+            sought.remove(run_id)
+        if not sought:
+            break
+    return printed
 
 
 def _runs(log_dir: Path, subject: str | None, wanted: int) -> list[_Run]:

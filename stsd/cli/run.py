@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = config_path(arguments)
     if arguments.daemon:
         path = path.absolute()
-    read = partial(load, path, local_zone=machine_zone())
+    read = partial(load, path, local_zone=machine_zone(), to_run=True)
     jobfile = read()
     where = places(jobfile.settings, os.environ)
     lock = Lock(where.state_dir)

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from stsd.model import (
+    After,
     Backoff,
     CatchUp,
     Delivery,
@@ -19,11 +20,13 @@ from stsd.model import (
     Retry,
     Settings,
     ShellTask,
+    WaitFor,
     When,
 )
 from tests.simulation.demand import Form, when_of
 
 DAY = 86_400
+POOLS = {"p": 2, "q": 1}
 START = 1_780_272_000  # 2026-06-01T00:00:00Z
 ZONES = [
     "UTC",
@@ -96,7 +99,11 @@ class Drawing:
         return Job(
             name,
             ShellTask("true"),
-            draw.choice(self._pool),
+            self._when(name),
+            max_running=draw.choice([None, None, 2]),
+            pools=draw.choice([(), (), ("p",), ("q",), ("p", "q")]),
+            condition=ShellTask("true") if draw.random() < 0.1 else None,
+            wait_for=WaitFor(path="/x", timeout=60.0) if draw.random() < 0.1 else None,
             timeout=draw.choice([None, 60.0, 900.0]),
             stop_grace=draw.choice([1.0, 10.0]),
             retry=retry,
@@ -109,6 +116,15 @@ class Drawing:
             on_log_failure=draw.choice([LogFailure.HOLD, LogFailure.HOLD, LogFailure.RUN]),
             enabled=draw.random() < 0.95,
         )
+
+    def _when(self, name: str) -> When:
+        """A schedule; or one or two jobs of lower numbers to follow, lest any follow itself."""
+        draw, number = self._draw, int(name.removeprefix("job"))
+        if number < 2 or draw.random() > 0.15:
+            return draw.choice(self._pool)
+        asked = frozenset(draw.sample(list(Outcome), draw.choice([1, 3])))
+        others = draw.sample(range(number), draw.choice([1, 1, 2]))
+        return When(after=tuple(After(f"job{other}", asked) for other in others))
 
     def edited(self, jobfile: Jobfile) -> Jobfile:
         """Another version of the jobfile: jobs added, removed, changed, disabled."""
@@ -139,7 +155,11 @@ class Drawing:
 
     def _jobfile(self, jobs: list[Job]) -> Jobfile:
         most = self._draw.choice([3, 4, 6])
-        settings = Settings(max_running=most, stop_timeout=self._draw.choice([0.5, 30.0]))
+        settings = Settings(
+            max_running=most,
+            pools=tuple(POOLS.items()),
+            stop_timeout=self._draw.choice([0.5, 30.0]),
+        )
         return Jobfile(Path("jobs.toml"), settings, {job.name: job for job in jobs})
 
     def _schedule(self) -> When:

@@ -11,6 +11,7 @@ from typing import Any
 from unittest import mock
 
 from stsd import catchup, history, triggers
+from stsd.accounts import Accounts
 from stsd.agenda import Agenda
 from stsd.catchup import Passed
 from stsd.dispatch import Dispatch
@@ -18,6 +19,7 @@ from stsd.history import History
 from stsd.memory import Book
 from stsd.messages import Commit
 from stsd.model import SkipReason
+from stsd.runqueue import RunQueue
 from stsd.scheduler import Scheduler
 
 Mutant = Callable[[], AbstractContextManager[Any]]
@@ -53,17 +55,17 @@ def the_intent_comes_after_the_start() -> AbstractContextManager[Any]:
 
 
 def the_mark_of_the_snapshot_is_too_high() -> AbstractContextManager[Any]:
-    whole = Scheduler._book
+    whole = Accounts._book
 
-    def book(self: Scheduler, *args: Any) -> Book:
+    def book(self: Accounts, *args: Any) -> Book:
         known = whole(self, *args)
         return replace(known, mark=known.mark + 7200)
 
-    return mock.patch.object(Scheduler, "_book", book)
+    return mock.patch.object(Accounts, "_book", book)
 
 
 def waiting_runs_count_as_settled() -> AbstractContextManager[Any]:
-    return mock.patch.object(Dispatch, "waiting_for", return_value=set())
+    return mock.patch.object(Dispatch, "unstarted", return_value=[])
 
 
 def retries_are_forgotten_at_a_restart() -> AbstractContextManager[Any]:
@@ -78,20 +80,34 @@ def retries_are_forgotten_at_a_restart() -> AbstractContextManager[Any]:
 def an_overlap_is_not_recorded() -> AbstractContextManager[Any]:
     whole = Dispatch._skip
 
-    def skip(self: Dispatch, run: Any, reason: SkipReason, now: Any) -> None:
+    def skip(self: Dispatch, run: Any, reason: SkipReason, *rest: Any) -> None:
         if reason is not SkipReason.OVERLAP:
-            whole(self, run, reason, now)
+            whole(self, run, reason, *rest)
 
     return mock.patch.object(Dispatch, "_skip", skip)
 
 
 def what_ran_is_caught_up_with() -> AbstractContextManager[Any]:
-    whole = Scheduler._catch_up
+    whole = Accounts._catch_up
 
-    def catch_up(self: Scheduler, job: Any, book: Book, now: Any) -> None:
+    def catch_up(self: Accounts, job: Any, book: Book, now: Any) -> None:
         whole(self, job, replace(book, settled=frozenset()), now)
 
-    return mock.patch.object(Scheduler, "_catch_up", catch_up)
+    return mock.patch.object(Accounts, "_catch_up", catch_up)
+
+
+def ends_before_a_restart_do_not_count_for_a_chain() -> AbstractContextManager[Any]:
+    whole = Accounts.settle
+
+    def settle(self: Accounts, jobs: Any, memory: Any, now: Any) -> Any:
+        bare = {name: replace(chain, met=frozenset()) for name, chain in memory.chains.items()}
+        return whole(self, jobs, replace(memory, chains=bare), now)
+
+    return mock.patch.object(Accounts, "settle", settle)
+
+
+def a_pool_is_never_full() -> AbstractContextManager[Any]:
+    return mock.patch.object(RunQueue, "_is_full", return_value=False)
 
 
 def one_missed_too_many() -> AbstractContextManager[Any]:
@@ -132,6 +148,8 @@ MUTANTS: list[Mutant] = [
     retries_are_forgotten_at_a_restart,
     an_overlap_is_not_recorded,
     what_ran_is_caught_up_with,
+    ends_before_a_restart_do_not_count_for_a_chain,
+    a_pool_is_never_full,
     one_missed_too_many,
     a_reload_forgets_the_marks,
     the_splay_is_rolled_anew,

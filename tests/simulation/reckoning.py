@@ -14,21 +14,32 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from tests.simulation.chains import Chains
 from tests.simulation.demand import between, demanded
 from tests.simulation.drawing import DAY, START
 from tests.simulation.universe import Universe
 
 FIRST = START - 2 * DAY
 BY_TIME = ("cron", "every", "at")
+NEVER_BEGUN = ("cancelled", "spawn_failed")
 
 
 @dataclass
 class _Job:
-    """How often each instant is demanded, at least and at most, and is accounted for."""
+    """How often each instant is demanded, at least and at most, and is accounted for.
+
+    `versions` are the instants of each of its schedules, of which `known` have been told of: what
+    is missed is never what a later schedule asks for, though the clock may have been set back.
+    """
 
     least: Counter[int] = field(default_factory=Counter)
     most: Counter[int] = field(default_factory=Counter)
     done: Counter[int] = field(default_factory=Counter)
+    versions: list[set[int]] = field(default_factory=list)
+    known: int = 0
+
+    def asked_by_now(self, at: int) -> bool:
+        return any(at in instants for instants in self.versions[: self.known])
 
 
 @dataclass
@@ -47,10 +58,14 @@ def reckon(universe: Universe) -> Reckoning:
     total = Reckoning(list(universe.violations))
     total.demanded = sum(sum(job.least.values()) for job in jobs.values())
     runs: dict[str, dict[str, Any]] = {}
+    chains = Chains()
     for record in _records(universe.disk.log_dir / "history"):
         event = record["event"]
-        if event == "skipped":
-            if record["trigger"] in ("manual", "on_start"):
+        chains.take(record)
+        if event == "schedule" and record["when"] is not None and record["job"] in jobs:
+            jobs[record["job"]].known += 1
+        elif event == "skipped":
+            if record["trigger"] not in BY_TIME:
                 continue
             total.skipped += 1
             _account(jobs, total, record["job"], _instant(record["scheduled"]), "skipped")
@@ -66,6 +81,7 @@ def reckon(universe: Universe) -> Reckoning:
         if short:
             total.faults.append(f"{name}: {len(short)} lost, the first at {min(short)}")
     _check_ends(runs, total)
+    total.faults += chains.closed()
     total.faults = [f"seed {universe.seed}: {fault}" for fault in total.faults]
     return total
 
@@ -76,9 +92,13 @@ def _demands(universe: Universe) -> dict[str, _Job]:
     for name, versions in universe.versions.items():
         job = jobs[name] = _Job()
         for version in versions:
+            if version.when.after:
+                job.versions.append(set())
+                continue
             form = universe.drawing.forms[version.when]
             instants = demanded(form, name if form.splay else "", FIRST, last)
             assert version.until is not None, "everything was closed at the end"
+            job.versions.append(set(between(instants, version.since, last)))
             low, high = version.first_spare
             for at in between(instants, version.since, version.until):
                 if low < at <= high:  # nothing repeats, and nothing is left out
@@ -132,7 +152,7 @@ def _follow(runs: dict[str, dict[str, Any]], total: Reckoning, record: dict[str,
     else:
         begun = run["open"] and attempt == run["attempt"]
         called_off = not run["open"] and attempt == run["attempt"] + 1
-        if run["over"] or not (begun or (called_off and record["outcome"] == "cancelled")):
+        if run["over"] or not (begun or (called_off and record["outcome"] in NEVER_BEGUN)):
             total.faults.append(f"{name}: attempt {attempt} ends {record['outcome']} after {run}")
         put_off = record["will_retry_at"] is not None
         run |= {"attempt": attempt, "open": False, "over": not put_off, "put_off": put_off}
@@ -155,7 +175,7 @@ def _account(jobs: dict[str, _Job], total: Reckoning, name: str, at: int, how: s
 def _account_span(jobs: dict[str, _Job], total: Reckoning, record: dict[str, Any]) -> None:
     job = jobs.setdefault(record["job"], _Job())
     first, last = _instant(record["first"]), _instant(record["last"])
-    span = [at for at in job.most if first <= at <= last]
+    span = [at for at in job.most if first <= at <= last and job.asked_by_now(at)]
     due = [at for at in span if job.done[at] < job.least[at]]
     spare = [at for at in span if job.done[at] >= job.least[at] and job.done[at] < job.most[at]]
     total.missed += record["count"]

@@ -28,6 +28,10 @@ from stsd.messages import (
     Commit,
     Event,
     Exited,
+    Prepare,
+    Prepared,
+    Probe,
+    Probed,
     Quit,
     Reload,
     Send,
@@ -45,7 +49,7 @@ from stsd.records import Begun, Finished, Planned, Record, encode
 from stsd.recovery import recall
 from stsd.scheduler import CORRECTION_S, Scheduler
 from tests.simulation.disk import CrashError, SimDisk
-from tests.simulation.drawing import DAY, START, Drawing, Profile
+from tests.simulation.drawing import DAY, POOLS, START, Drawing, Profile
 
 LONGEST_SLEEP_S = 4.0
 LAST = ("calm", "close", "stop")
@@ -135,6 +139,7 @@ class Universe:
         self._may_replan = False
         self._disk_fails_until = self._forks_fail_until = self._blind_until = 0.0
         self._ever_side_by_side: set[str] = set()
+        self._widest: dict[str, int] = {}
         self._latest = self.wall
         self._observed = self._now()
         self._chaos: list[tuple[float, str]] = []
@@ -319,6 +324,11 @@ class Universe:
         match action:
             case Commit():
                 return self._books.commit(action.intents, self._now().mono)
+            case Probe():
+                return Probed(action.run.id, self.draw.choice(["", "no file /x", "no file /x"]))
+            case Prepare():
+                unmet, error = self.draw.choice([("", "")] * 4 + [("no", ""), ("", "no such file")])
+                return Prepared(action.run.id, unmet, error)
             case Spawn():
                 return self._spawn(action.run, action.attempt)
             case Send():
@@ -444,7 +454,8 @@ class Universe:
         self._forks_fail_until = self.up + self.draw.choice([1.0, 600.0])
 
     def _fault_in_place(self) -> None:
-        self._replaced = not self._done
+        self._tend()
+        self._replaced = not self._done and not self._books.failing
 
     def _fault_cancel(self) -> None:
         lives = self._scheduler._dispatch.live()
@@ -592,9 +603,15 @@ class Universe:
         if run.job.overlap is Overlap.ALLOW:
             self._ever_side_by_side.add(run.job.name)
         elif run.job.name not in self._ever_side_by_side:
-            for other in running:
-                if other.run.job.name == run.job.name:
-                    self._wrong(f"{run.id} is started beside {other.run.id}")
+            others = [other.run.id for other in running if other.run.job.name == run.job.name]
+            widest = max(self._widest.get(run.job.name, 1), run.job.max_running or 1)
+            self._widest[run.job.name] = widest  # runs begun side by side are repeated so
+            if len(others) >= widest:
+                self._wrong(f"{run.id} is started beside {others}")
+        for pool in run.job.pools:
+            others = [other.run.id for other in running if pool in other.run.job.pools]
+            if len(others) >= POOLS[pool]:
+                self._wrong(f"{run.id} is started in {pool} beside {others}")
 
     def _check_delivery(self, record: Finished) -> None:
         job = self.jobfile.jobs.get(record.job)
@@ -606,8 +623,10 @@ class Universe:
 
 
 def _due_by(job: Job | None) -> When | None:
-    timed = job is not None and job.enabled and (job.when.cron or job.when.every or job.when.at)
-    return job.when if job is not None and timed else None
+    if job is None or not job.enabled:
+        return None
+    when = job.when
+    return when if when.cron or when.every or when.at or when.after else None
 
 
 def _exited(process: Process, known: bool) -> Exited:

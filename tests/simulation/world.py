@@ -14,11 +14,17 @@ from typing import Any
 
 from stsd.memory import Memory
 from stsd.messages import (
+    Abandon,
+    Action,
     Begin,
     Commit,
     Committed,
     Event,
     Exited,
+    Prepare,
+    Prepared,
+    Probe,
+    Probed,
     Quit,
     Say,
     Send,
@@ -48,7 +54,11 @@ class Fate:
 
 
 class World:
-    """Drives one scheduler. `fate` is asked for each attempt; records and log lines are kept."""
+    """Drives one scheduler. `fate` is asked for each attempt; records and log lines are kept.
+
+    `missing` and `prepare` answer what a run waits for and how its preparation ends (None: not
+    yet); they may be changed at any time.
+    """
 
     def __init__(
         self,
@@ -63,6 +73,9 @@ class World:
         self.said: list[Say] = []
         self.signals: list[tuple[str, str]] = []
         self.most_running = 0
+        self.missing: Callable[[Run], str] = lambda run: ""
+        self.prepare: Callable[[Run, int], Prepared | None] = lambda run, attempt: Prepared(run.id)
+        self.abandoned: list[str] = []
         self.has_quit = False
         self._fate = fate
         self._ends: list[tuple[float, int, str, int]] = []
@@ -79,21 +92,37 @@ class World:
         events: deque[Event] = deque([event, Tick()])
         while events:
             for action in self.scheduler.step(events.popleft(), self.now):
-                match action:
-                    case Commit():
-                        self.records += action.intents
-                        events.append(Committed())
-                    case Spawn():
-                        events.append(self._spawn(action))
-                    case Send():
-                        self._send(action.run_id, action.signal)
-                    case Write():
-                        self.records.append(action.record)
-                    case Say():
-                        self.said.append(action)
-                    case Quit():
-                        self.has_quit = True
+                events += self._perform(action)
         self.most_running = max(self.most_running, len(self._alive))
+
+    def _perform(self, action: Action) -> list[Event]:
+        match action:
+            case Commit():
+                self.records += action.intents
+                return [Committed()]
+            case Probe():
+                return [Probed(action.run.id, self.missing(action.run))]
+            case Prepare():
+                answer = self.prepare(action.run, action.attempt)
+                return [] if answer is None else [answer]
+            case Spawn():
+                return [self._spawn(action)]
+            case Send():
+                self._send(action.run_id, action.signal)
+            case _:
+                self._take_down(action)
+        return []
+
+    def _take_down(self, action: Action) -> None:
+        match action:
+            case Abandon():
+                self.abandoned.append(action.run_id)
+            case Write():
+                self.records.append(action.record)
+            case Say():
+                self.said.append(action)
+            case Quit():
+                self.has_quit = True
 
     def run_for(self, seconds: float) -> None:
         """Let time pass, stopping at each moment at which anything happens."""

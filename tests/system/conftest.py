@@ -1,4 +1,4 @@
-"""A container in which a real systemd runs stsd as its users install it."""
+"""A container, and a virtual machine, in which a real systemd runs stsd as its users install it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system import machine as virtual
 from tests.system.support import SYSTEM_PYTHON, Container
 
 HERE = Path(__file__).parent
@@ -39,6 +40,24 @@ def what_is_missing() -> str:
     return ""
 
 
+def what_a_machine_lacks() -> str:
+    """Why no virtual machine can be booted here; empty when one can."""
+    if os.geteuid() != 0:
+        return "needs root, to show a virtual machine all of this one's files"
+    for tool, package in (
+        ("qemu-system-x86_64", "qemu-system-x86"),
+        ("busybox", "busybox-static"),
+        ("/lib/systemd/systemd", "systemd"),
+    ):
+        if shutil.which(tool) is None:
+            return f"needs {tool} (apt-get install {package})"
+    try:
+        virtual.kernel()
+    except FileNotFoundError as error:
+        return f"{error} (apt-get install linux-image-amd64, or see tests/system/machine.py)"
+    return ""
+
+
 @pytest.fixture(scope="session")
 def wheels() -> Iterator[Path]:
     """stsd, all that it needs and pip as wheels, for the Python that the container has."""
@@ -58,6 +77,20 @@ def wheels() -> Iterator[Path]:
         yield target
 
 
+def install(box: Container, wheels: Path) -> None:
+    """As docs/install.md says, but from the wheels."""
+    box.put(wheels, "/opt/wheels-of-stsd")
+    box.run(SYSTEM_PYTHON, "-m", "venv", "--without-pip", "/opt/stsd")
+    pip = next(wheels.glob("pip-*.whl")).name
+    box.run(
+        "/opt/stsd/bin/python",
+        f"/opt/wheels-of-stsd/{pip}/pip",
+        *("install", "-q", "--no-index", "--find-links", "/opt/wheels-of-stsd", "stsd"),
+    )
+    box.put(REPOSITORY / "systemd" / "stsd.service", "/etc/systemd/system/stsd.service")
+    box.run("systemctl", "daemon-reload")
+
+
 @pytest.fixture(scope="session")
 def container(wheels: Path) -> Iterator[Container]:
     """systemd has booted, and stsd and its unit are installed as docs/install.md says."""
@@ -65,16 +98,7 @@ def container(wheels: Path) -> Iterator[Container]:
         box = Container(HERE / "container.sh", Path(folder, Path(folder).name))
         try:
             box.script("up")
-            box.put(wheels, "/opt/wheels-of-stsd")
-            box.run(SYSTEM_PYTHON, "-m", "venv", "--without-pip", "/opt/stsd")
-            pip = next(wheels.glob("pip-*.whl")).name
-            box.run(
-                "/opt/stsd/bin/python",
-                f"/opt/wheels-of-stsd/{pip}/pip",
-                *("install", "-q", "--no-index", "--find-links", "/opt/wheels-of-stsd", "stsd"),
-            )
-            box.put(REPOSITORY / "systemd" / "stsd.service", "/etc/systemd/system/stsd.service")
-            box.run("systemctl", "daemon-reload")
+            install(box, wheels)
             yield box
         finally:
             box.script("down", check=False)
@@ -86,3 +110,20 @@ def unit(container: Container) -> Iterator[Container]:
     container.clear()
     yield container
     container.clear()
+
+
+@pytest.fixture(scope="session")
+def machine(request: pytest.FixtureRequest) -> Iterator[Container]:
+    """As `container`, in a virtual machine whose kernel has all controllers in cgroup v2."""
+    missing = what_a_machine_lacks()
+    if missing:
+        pytest.skip(missing)
+    wheels: Path = request.getfixturevalue("wheels")
+    with tempfile.TemporaryDirectory(prefix="stsdvm", dir="/var/tmp") as folder:
+        box = Container(HERE / "machine.py", Path(folder, "vm"))
+        box.script("up")
+        try:
+            install(box, wheels)
+            yield box
+        finally:
+            box.script("down", check=False)

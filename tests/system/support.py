@@ -30,7 +30,7 @@ def wait_for(what: str, look: Callable[[], T | None], patience: float = PATIENCE
 
 @dataclass(frozen=True)
 class Container:
-    """A booted container; `folder` holds its bookkeeping."""
+    """A booted container or virtual machine, by its script; `folder` holds its bookkeeping."""
 
     path: Path
     folder: Path
@@ -41,7 +41,7 @@ class Container:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=300,
         )
         if check and done.returncode:
             raise AssertionError(f"{words} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -89,7 +89,7 @@ class Container:
         ]
 
     def processes(self) -> list[int]:
-        """All processes in the service's control group."""
+        """All processes in the service's control group, and in those below it."""
         group = self.property("ControlGroup")
-        read = f"cat /sys/fs/cgroup{group}/cgroup.procs 2>/dev/null || true"
+        read = f"find /sys/fs/cgroup{group} -name cgroup.procs -exec cat {{}} + 2>/dev/null || true"
         return [int(pid) for pid in self.run("sh", "-c", read).stdout.split()] if group else []

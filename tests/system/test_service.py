@@ -175,6 +175,21 @@ on_start = true
     assert unit.property("NRestarts") == "0"
 
 
+def test_a_job_with_limits_takes_along_what_has_left_its_process_group(unit: Container) -> None:
+    jobs = """
+[jobs.runaway]
+command = "setsid sh -c 'setsid sleep 986 >/dev/null 2>&1 &'; cat /proc/self/cgroup"
+limits = { open_files = 64 }
+on_start = true
+"""
+    unit.start(jobs)
+    record = wait_for("the end of the job", lambda: unit.finished("runaway"))[0]
+    assert record["outcome"] == "succeeded"
+    said = unit.run("cat", f"/var/log/stsd/{record['output']}").stdout
+    assert "/system.slice/stsd.service/stsd-" in said
+    assert unit.run("pgrep", "-x", "-f", "sleep 986", check=False).returncode == 1
+
+
 def test_jobs_live_in_the_sandbox_and_a_drop_in_lets_them_out(unit: Container) -> None:
     jobs = '[jobs.write]\ncommand = "mkdir -p /srv/of-a-job && touch /srv/of-a-job/it"\n'
     jobs += "on_start = true\n"

@@ -1,0 +1,183 @@
+"""The books of all jobs: since when which schedule is in force, and what is settled of it.
+
+What fell due while nobody was there is settled here, and what others' ends make due is noticed.
+What is demanded and what accounts for it goes to the history as records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import floor
+
+from stsd.admission import Admission
+from stsd.agenda import Agenda
+from stsd.catchup import limit_of, settle, unsettled
+from stsd.chains import Chains
+from stsd.dispatch import Dispatch
+from stsd.memory import BY_TIME, Book, Chain, Memory, instant_of
+from stsd.messages import Action, Write
+from stsd.model import Job, MissReason, Outcome, Reading, Run, SkipReason, TriggerKind
+from stsd.plan import plan_of, when_of
+from stsd.records import Finished, Planned, Skipped
+from stsd.triggers import Schedule, schedule_for
+from stsd.units import rfc3339
+
+# Debian's cron takes a step of more than three hours for a correction of the clock (cron(8));
+# anything smaller is left to run out, so that nothing repeats.
+CORRECTION_S = 3 * 3600.0
+
+
+def is_kept(job: Job) -> bool:
+    """Whether there is a book of the job: it falls due by the clock, or after others."""
+    when = job.when
+    return job.enabled and bool(when.cron or when.every or when.at or when.after)
+
+
+class Accounts:
+    """`_since` are the instants from which the books have been kept, by job; `_closed` those up to
+    which they were kept of jobs that are gone, where the clock, set back, has not come to them."""
+
+    def __init__(self, dispatch: Dispatch, admission: Admission) -> None:
+        self._dispatch = dispatch
+        self._admission = admission
+        self._since: dict[str, int] = {}
+        self._closed: dict[str, int] = {}
+        self._chains = Chains()
+
+    def books(self, agendas: Iterable[Agenda]) -> dict[str, Book]:
+        """The book of each job on these agendas."""
+        books = {}
+        for agenda in agendas:
+            marks = agenda.marks
+            for job in agenda.jobs():
+                books[job.name] = self._book(job, agenda.schedule_of(job.name), marks[job.name])
+        return books
+
+    def chains(self) -> dict[str, Chain]:
+        """Where each job stands that is due after others."""
+        return {
+            job: Chain(met, tuple(run.scheduled for run in self._unstarted_after(job)))
+            for job, met in self._chains.met().items()
+        }
+
+    @property
+    def closed(self) -> dict[str, int]:
+        """Up to which instants, yet to come, jobs that are gone have been accounted for."""
+        return dict(self._closed)
+
+    def open(self, job: Job, now: Reading, since: int | None = None) -> None:
+        """The job's schedule is in force from now on, or from the instant `since`; not before
+        what is accounted for."""
+        begin = floor(now.wall) if since is None else since
+        self._since[job.name] = max(begin, self._closed.pop(job.name, begin))
+        self._chains.enter(job.name, job.when.after)
+        self._do(Write(Planned(job.name, job.when, self._since[job.name], now.wall)))
+
+    def begun(self, marks: Mapping[str, int]) -> dict[str, int]:
+        """The marks by job, of none before its book begins."""
+        return {job: max(since, marks.get(job, since)) for job, since in self._since.items()}
+
+    def reopen(self, job: Job, now: Reading) -> None:
+        """The clock was set back for good: the job's schedule begins anew."""
+        self._closed.clear()
+        self.open(job, now)
+
+    def close(self, job: str, now: Reading, since: int) -> None:
+        """The job is not due any more from the instant `since` on."""
+        del self._since[job]
+        self._chains.leave(job)
+        if since > now.wall:
+            self._closed[job] = since
+        self._do(Write(Planned(job, None, since, now.wall)))
+
+    def settle(self, jobs: Mapping[str, Job], memory: Memory, now: Reading) -> dict[str, int]:
+        """Account for the time without a daemon; returns the marks from which to go on."""
+        marks: dict[str, int] = {}
+        self._dispatch.successes.update(memory.successes)
+        ahead = memory.closed.items()
+        self._closed = {name: at for name, at in ahead if at <= now.wall + CORRECTION_S}
+        for name, book in memory.books.items():
+            job = jobs.get(name)
+            chain = memory.chains.get(name, Chain())
+            if job is not None and is_kept(job) and plan_of(job.when) == book.plan:
+                if book.mark > now.wall + CORRECTION_S:
+                    continue
+                self._since[name] = book.since
+                marks[name] = book.newest
+                self._chains.enter(name, job.when.after, chain.met)
+                self._catch_up(job, book, now)
+                self._catch_up_chain(job, chain, now)
+            else:
+                self._close_chain(name, chain.due, now)
+                self._close_book(name, book, job is not None and is_kept(job), now)
+        for job in jobs.values():
+            if is_kept(job) and job.name not in self._since:
+                self.open(job, now)
+        return marks
+
+    def follow_up(self, jobs: Mapping[str, Job], now: Reading) -> None:
+        """Start what is due after the runs that have just ended. The list may grow meanwhile."""
+        for action in self._dispatch.actions:
+            if not isinstance(action, Write) or not isinstance(action.record, Finished):
+                continue
+            end = action.record
+            if end.will_retry_at is not None:
+                continue
+            if end.outcome is Outcome.SUCCEEDED:
+                self._dispatch.successes[end.job] = end.at
+            for name in self._chains.ended(end.job, end.outcome):
+                # As a restart reads it off the record.
+                scheduled = instant_of(rfc3339(end.at))
+                self._admission.admit_untimed(jobs[name], TriggerKind.AFTER, now, scheduled)
+
+    def _catch_up(self, job: Job, book: Book, now: Reading) -> None:
+        schedule = schedule_for(job.when, job.name)
+        passed = unsettled(schedule, book, max(floor(now.wall), book.newest))
+        run, missed = settle(schedule, passed, limit_of(job), now.wall - job.catch_up_window)
+        self._admission.miss(job.name, missed, MissReason.DOWN, now)
+        self._admission.admit(job, run, len(run), now)
+
+    def _catch_up_chain(self, job: Job, chain: Chain, now: Reading) -> None:
+        """Runs that were due after others when the last daemon ended."""
+        recent = [due for due in chain.due if due >= now.wall - job.catch_up_window]
+        limit = limit_of(job)
+        run = recent[-limit:] if limit else []
+        self._close_chain(job.name, chain.due[: len(chain.due) - len(run)], now)
+        for due in run:
+            self._admission.admit_untimed(job, TriggerKind.AFTER, now, due, caught_up=True)
+
+    def _close_chain(self, name: str, dues: Sequence[int], now: Reading) -> None:
+        for due in dues:
+            detail = "not caught up with after a restart"
+            skipped = Skipped(name, due, SkipReason.SUPERSEDED, now.wall, TriggerKind.AFTER, detail)
+            self._do(Write(skipped))
+
+    def _close_book(self, name: str, book: Book, replaced: bool, now: Reading) -> None:
+        """What the old schedule still demanded has been missed: the jobfile has it no more."""
+        schedule = schedule_for(when_of(book.plan), name)
+        passed = unsettled(schedule, book, max(floor(now.wall), book.newest))
+        _, missed = settle(schedule, passed, 0, 0.0)
+        self._admission.miss(name, missed, MissReason.DOWN, now)
+        if not replaced:
+            self._do(Write(Planned(name, None, floor(now.wall), now.wall)))
+
+    def _book(self, job: Job, schedule: Schedule, mark: int) -> Book:
+        """The book of a job; runs that have not started are not settled."""
+        runs = self._dispatch.unstarted(job.name)
+        waiting = {run.scheduled for run in runs if run.trigger in BY_TIME}
+        plan, since = plan_of(job.when), self._since[job.name]
+        if not waiting:
+            return Book(plan, since, mark)
+        low, settled = min(waiting) - 1, set()
+        due = schedule.next_after(low)
+        while due is not None and due.at <= mark:
+            settled.add(due.at)
+            due = schedule.next_after(due.at)
+        return Book(plan, since, low, frozenset(settled - waiting))
+
+    def _unstarted_after(self, job: str) -> list[Run]:
+        runs = self._dispatch.unstarted(job)
+        return [run for run in runs if run.trigger is TriggerKind.AFTER]
+
+    def _do(self, action: Action) -> None:
+        self._dispatch.actions.append(action)

@@ -1,0 +1,63 @@
+"""Occurrences become runs, each with its id; those that are not to be run become records.
+
+Decides nothing of when and which: that has been told by the agenda, by a chain or by a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import floor
+
+from stsd.catchup import Passed
+from stsd.dispatch import Dispatch
+from stsd.messages import Write
+from stsd.model import Job, MissReason, Reading, Run, TriggerKind
+from stsd.records import Missed
+from stsd.triggers import Due
+from stsd.units import compact
+
+_WORDS = {
+    TriggerKind.MANUAL: "manual",
+    TriggerKind.ON_START: "start",
+    TriggerKind.AFTER: "after",
+}
+
+
+class Admission:
+    """The way into a `Dispatch`."""
+
+    def __init__(self, dispatch: Dispatch) -> None:
+        self._dispatch = dispatch
+
+    def miss(self, job: str, missed: Passed | None, reason: MissReason, now: Reading) -> None:
+        """Record what has been missed of a job, if anything has."""
+        if missed is not None:
+            record = Missed(job, missed.first, missed.last, missed.count, reason, now.wall)
+            self._dispatch.actions.append(Write(record))
+
+    def admit(self, job: Job, dues: Sequence[Due], late: int, now: Reading) -> None:
+        """A job is due at these instants; the first `late` of them are being caught up with."""
+        for number, due in enumerate(dues):
+            run = Run(f"{job.name}@{compact(due.at)}", job, due.at, due.kind)
+            self._dispatch.admit(run, now, caught_up=number < late)
+
+    def admit_untimed(
+        self,
+        job: Job,
+        kind: TriggerKind,
+        now: Reading,
+        due: int | None = None,
+        caught_up: bool = False,
+    ) -> None:
+        """A job is due that no schedule asks for, by default now. The id of its run bears the
+        millisecond, lest it be taken for an occurrence of the same second."""
+        moment, word = now.wall, _WORDS[kind]
+        while self._dispatch.knows(run_id := f"{job.name}@{word}-{_to_the_millisecond(moment)}"):
+            moment += 0.001
+        scheduled = floor(now.wall) if due is None else due
+        self._dispatch.admit(Run(run_id, job, scheduled, kind), now, caught_up)
+
+
+def _to_the_millisecond(moment: float) -> str:
+    whole = floor(moment)
+    return f"{compact(whole)[:-1]}.{floor((moment - whole) * 1000):03d}Z"

@@ -1,0 +1,349 @@
+"""Python entry points that are forked by a process which has imported their module already."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stsd.child import ChildSpec, program
+from stsd.errors import SpawnError
+from stsd.link import memory_file
+from tests.support import wait_for
+from tests.support_children import (
+    CAUGHT_BY_PYTHON,
+    IGNORED_BY_PYTHON,
+    LOOK,
+    OF_LIBC,
+    Children,
+    children_in,
+    python_for_all,
+)
+
+MODULE = f"""
+import asyncio, atexit, os, random, sys, threading, time
+os.write(os.open("imports", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), b"%d\\n" % os.getpid())
+os.environ["SET_BY_IMPORT"] = "1"
+print("printed while imported")
+
+def template(): print(os.getppid(), int(open("imports").read().split()[-1]))
+def look(): exec({LOOK!r}, {{}})
+def args(*args, **kwargs): print(args, kwargs, sys.argv)
+def chance(): print(random.random())
+def fails(): raise ValueError("no rates")
+def exits(): sys.exit(9)
+def dies(): os.kill(os.getpid(), 9)
+def partial(): sys.stdout.write("no newline")
+def at_exit(): atexit.register(print, "at exit"); print("first")
+async def later(): await asyncio.sleep(0); print("later")
+def thread(): threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+def keep(): global kept; kept = globals().get("kept", 0) + 1; print(kept)
+"""
+
+
+@pytest.fixture
+def children(tmp_path: Path) -> Iterator[Children]:
+    (tmp_path / "mine.py").write_text(MODULE)
+    with children_in(tmp_path) as children:
+        yield children
+
+
+def spec_of(
+    folder: Path, name: str, *args: object, module: str = "mine", **kwargs: object
+) -> ChildSpec:
+    """A warm run of a function; as `child_spec` makes it."""
+    target = f"{module}:{name}"
+    task = {"target": target, "args": args, "kwargs": kwargs, "path": []}
+    return ChildSpec(
+        argv=(sys.executable, program("entry"), target),
+        env={"PATH": os.defpath, "STSD_RUN_ID": f"{name}@1"},
+        cwd=str(folder),
+        umask=0o022,
+        stdin=json.dumps(task).encode(),
+        warm=(sys.executable, program("warm"), module),
+    )
+
+
+def run(children: Children, folder: Path, name: str, *args: object, **kwargs: object) -> str:
+    """What a function prints; it must end well."""
+    code, output = children.run(spec_of(folder, name, *args, **kwargs))
+    assert (code, children.chilled) == (0, []), output
+    return output
+
+
+def imports(folder: Path) -> list[str]:
+    """The processes that have imported the module."""
+    return (folder / "imports").read_text().split()
+
+
+def test_the_module_is_imported_once_for_many_runs(children: Children, tmp_path: Path) -> None:
+    for n in range(5):
+        assert run(children, tmp_path, "args", n, base="USD") == (
+            f"({n},) {{'base': 'USD'}} ['mine:args']\n"
+        )
+    assert len(imports(tmp_path)) == 1
+
+
+def test_a_run_is_a_child_of_the_daemon_like_any_other(children: Children, tmp_path: Path) -> None:
+    seen = json.loads(run(children, tmp_path, "look"))
+    assert seen["ppid"] == os.getpid()
+    assert seen["pid"] == seen["sid"] == seen["pgid"]
+    assert seen["signals"]["SigBlk"] & ~OF_LIBC == 0
+    assert seen["signals"]["SigIgn"] & ~OF_LIBC == IGNORED_BY_PYTHON
+    assert seen["signals"]["SigCgt"] & ~OF_LIBC == CAUGHT_BY_PYTHON
+    assert (seen["cwd"], seen["umask"]) == (str(tmp_path), 0o022)
+    assert seen["fds"]["0"] == "/dev/null"
+    assert seen["fds"]["1"] == seen["fds"]["2"]
+    ours = {to.partition(":")[0] for fd, to in seen["fds"].items() if int(fd) > 2}
+    # What the module has opened itself, and the file that takes an exception's last line.
+    assert ours == {str(tmp_path / "imports"), "/memfd"}
+
+
+def test_it_sees_the_same_as_in_a_cold_start(children: Children, tmp_path: Path) -> None:
+    spec = replace(spec_of(tmp_path, "look"), rlimits=(("RLIMIT_NOFILE", 50, 60),), nice=3)
+    warm, cold = (
+        json.loads(children.run(s)[1].splitlines()[-1]) for s in (spec, replace(spec, warm=()))
+    )
+    assert children.chilled == []
+    same = ("uids", "gids", "groups", "signals", "limits", "env", "cwd", "umask", "nice", "cgroup")
+    for what in (*same, "stdin"):
+        assert warm[what] == cold[what], what
+
+
+def test_only_what_is_of_the_run_differs_in_the_environment(
+    children: Children, tmp_path: Path
+) -> None:
+    for attempt in ("1", "2"):
+        spec = spec_of(tmp_path, "look")
+        spec = replace(spec, env=spec.env | {"STSD_ATTEMPT": attempt})
+        assert json.loads(children.run(spec)[1])["env"]["STSD_ATTEMPT"] == attempt
+    assert len(imports(tmp_path)) == 1
+
+
+def test_another_environment_is_another_process(children: Children, tmp_path: Path) -> None:
+    for colour in ("blue", "red", "blue"):
+        spec = spec_of(tmp_path, "look")
+        spec = replace(spec, env=spec.env | {"COLOUR": colour})
+        assert json.loads(children.run(spec)[1])["env"]["COLOUR"] == colour
+    assert len(imports(tmp_path)) == 2
+
+
+def test_runs_do_not_see_what_others_have_done(children: Children, tmp_path: Path) -> None:
+    assert [run(children, tmp_path, "keep") for _ in range(3)] == ["1\n"] * 3
+
+
+def test_each_run_has_chance_of_its_own(children: Children, tmp_path: Path) -> None:
+    assert len({run(children, tmp_path, "chance") for _ in range(5)}) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "printed"),
+    [
+        ("exits", 9, ""),
+        ("dies", -9, ""),
+        ("partial", 0, "no newline"),
+        ("at_exit", 0, "first\nat exit\n"),
+        ("later", 0, "later\n"),
+        ("thread", 0, "thread\n"),
+    ],
+)
+def test_it_ends_as_a_cold_start_does(
+    children: Children, tmp_path: Path, name: str, code: int, printed: str
+) -> None:
+    for spec in (spec_of(tmp_path, name), replace(spec_of(tmp_path, name), warm=())):
+        status, output = children.run(spec)
+        assert (status, output.removeprefix("printed while imported\n")) == (code, printed)
+
+
+def test_an_exception_leaves_its_traceback_and_its_last_line(
+    children: Children, tmp_path: Path
+) -> None:
+    spec = spec_of(tmp_path, "fails")
+    assert spec.stdin is not None
+    stdin = memory_file("stdin", spec.stdin)
+    output = os.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT)
+    assert children.starter.start("a", spec, output, stdin) is None
+    _, status = os.waitpid(children.answers()[0].pid or 0, 0)
+    os.close(output)
+    assert os.waitstatus_to_exitcode(status) == 1
+    assert os.pread(stdin, 1000, len(spec.stdin)) == b"ValueError: no rates"
+    os.close(stdin)
+    printed = (tmp_path / "out").read_text()
+    assert printed.startswith("Traceback (most recent call last)")
+    assert printed.endswith("ValueError: no rates\n")
+
+
+# -- when it is begun anew
+
+
+def test_a_changed_module_is_imported_anew(children: Children, tmp_path: Path) -> None:
+    assert run(children, tmp_path, "args") == "() {} ['mine:args']\n"
+    (tmp_path / "mine.py").write_text("def args(): print('another')\n")
+    assert run(children, tmp_path, "args") == "another\n"
+    assert run(children, tmp_path, "args") == "another\n"
+
+
+def test_a_changed_module_that_it_imports_counts_as_well(
+    children: Children, tmp_path: Path
+) -> None:
+    (tmp_path / "rates.py").write_text("RATE = 1\n")
+    (tmp_path / "shop.py").write_text("import rates\ndef run(): print(rates.RATE)\n")
+    assert run(children, tmp_path, "run", module="shop") == "1\n"
+    (tmp_path / "rates.py").write_text("RATE = 22\n")
+    assert run(children, tmp_path, "run", module="shop") == "22\n"
+
+
+def test_a_reload_renews_it(children: Children, tmp_path: Path) -> None:
+    run(children, tmp_path, "args")
+    children.starter.renew()
+    run(children, tmp_path, "args")
+    assert len(imports(tmp_path)) == 2
+
+
+def test_runs_that_are_asked_for_while_it_is_renewed_are_not_lost(
+    children: Children, tmp_path: Path
+) -> None:
+    for n in range(80):
+        children.start(spec_of(tmp_path, "args", n))
+        if n % 20 == 10:
+            children.starter.renew()
+    answers = children.answers(80)
+    assert [answer.error for answer in answers if answer.pid is None] == []
+    for answer in answers:
+        os.waitpid(answer.pid or 0, 0)
+    printed = sorted((tmp_path / answer.ticket).read_text() for answer in answers)
+    assert len({line for line in printed if line}) == 80
+
+
+def test_a_process_that_was_killed_is_replaced(children: Children, tmp_path: Path) -> None:
+    run(children, tmp_path, "args")
+    os.kill(int(imports(tmp_path)[0]), signal.SIGKILL)
+    run(children, tmp_path, "args")
+    assert len(imports(tmp_path)) == 2
+
+
+def test_it_ends_with_the_daemon(children: Children, tmp_path: Path) -> None:
+    run(children, tmp_path, "args")
+    pid = int(imports(tmp_path)[0])
+    children.close()  # which waits for all of them
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_it_ends_when_nothing_is_asked_of_it(tmp_path: Path) -> None:
+    """The same program, with less patience."""
+    (tmp_path / "mine.py").write_text(MODULE)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import warm\n"
+        "warm.IDLE_S = 0.2\n"
+        "warm.main()"
+    )
+    command = [sys.executable, "-c", code, str(Path(program("warm")).parent), "mine"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdin=theirs, stdout=subprocess.DEVNULL)
+    theirs.close()
+    assert process.wait(20) == 0
+    ours.close()
+
+
+# -- what is started cold
+
+
+def test_a_module_that_cannot_be_imported_is_run_cold_and_shows_its_traceback(
+    children: Children, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text("raise RuntimeError('at import')\n")
+    spec = spec_of(tmp_path, "run", module="broken")
+    code, output = children.run(spec)
+    assert code == 1
+    assert "RuntimeError: at import" in output
+    (chilled,) = children.chilled
+    assert chilled.module == "broken"
+    assert chilled.reason == "it cannot be imported: RuntimeError: at import"
+    children.run(spec)
+    assert len(children.chilled) == 1
+
+
+def test_a_module_that_starts_threads_is_run_cold(children: Children, tmp_path: Path) -> None:
+    (tmp_path / "busy.py").write_text(
+        "import threading, time\n"
+        "threading.Thread(target=time.sleep, args=(100,), daemon=True).start()\n"
+        "def run(): print('ran')\n"
+    )
+    assert children.run(spec_of(tmp_path, "run", module="busy")) == (0, "ran\n")
+    assert "starts threads" in children.chilled[0].reason
+
+
+def test_what_only_root_can_set_up_is_run_cold(children: Children, tmp_path: Path) -> None:
+    """A process that has become another user cannot lower the niceness of what it forks."""
+    if os.geteuid() != 0:
+        pytest.skip("changes users")
+    folder = readable_by_all(tmp_path)
+    spec = replace(as_nobody(folder, "look"), nice=-5)
+    code, output = children.run(spec)
+    assert code == 0
+    assert json.loads(output.splitlines()[-1])["nice"] == -5
+    assert "cannot set nice to -5" in children.chilled[0].reason
+
+
+def test_a_folder_that_is_not_there_is_told(children: Children) -> None:
+    spec = spec_of(Path("/no/where"), "run")
+    with pytest.raises(SpawnError, match="cannot enter the folder /no/where: No such file"):
+        children.start(spec)
+
+
+# -- users
+
+
+def test_a_module_is_imported_as_the_user_of_the_job_and_never_as_root(
+    children: Children, tmp_path: Path
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("changes users")
+    nobody = pwd.getpwnam("nobody")
+    folder = readable_by_all(tmp_path)
+    (folder / "mine.py").write_text(
+        f"import os; WHO = os.getresuid()\n{MODULE}\ndef who(): print(WHO)\n"
+    )
+    code, output = children.run(as_nobody(folder, "who"))
+    assert (code, output, children.chilled) == (0, f"{(nobody.pw_uid,) * 3}\n", [])
+    seen = json.loads(children.run(as_nobody(folder, "look"))[1])
+    assert seen["uids"] == [nobody.pw_uid] * 3
+    assert seen["groups"] == sorted(os.getgrouplist("nobody", nobody.pw_gid))
+    assert (seen["env"]["HOME"], seen["env"]["USER"]) == (nobody.pw_dir, "nobody")
+
+
+def readable_by_all(tmp_path: Path) -> Path:
+    folder = Path("/tmp") / f"stsd-warm-{os.getpid()}"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o777)
+    (folder / "mine.py").write_text(MODULE)
+    (folder / "imports").unlink(missing_ok=True)
+    return folder
+
+
+def as_nobody(folder: Path, name: str) -> ChildSpec:
+    spec = spec_of(folder, name)
+    python = python_for_all()
+    return replace(
+        spec, user="nobody", argv=(python, *spec.argv[1:]), warm=(python, *spec.warm[1:])
+    )
+
+
+def test_nothing_is_left_of_it(children: Children, tmp_path: Path) -> None:
+    run(children, tmp_path, "args")
+    before = os.listdir("/proc/self/fd")
+    pid = int(imports(tmp_path)[0])
+    theirs = os.listdir(f"/proc/{pid}/fd")
+    for n in range(10):
+        run(children, tmp_path, "args", n)
+    assert os.listdir("/proc/self/fd") == before
+    wait_for(lambda: os.listdir(f"/proc/{pid}/fd") == theirs, "its descriptors to be as before")
