@@ -31,6 +31,7 @@ from stsd.pool import LINGER_POLL_S, Heard, Pool
 from stsd.preparation import Preparation
 from stsd.probes import Probes
 from stsd.starter import Answer, Starter
+from stsd.warmth import Chilled
 
 Order = Probe | Prepare | Abandon | Spawn | Send
 
@@ -101,6 +102,10 @@ class Crew:
         if self._cgroups is not None:
             self._cgroups.sweep([(attempt.run, attempt.attempt) for attempt in attempts])
 
+    def renew(self) -> None:
+        """The jobs may have changed, and the modules that they import."""
+        self._pool.renew()
+
     def settle(self) -> list[Event]:
         """All that can be known at once, before this process is replaced by another."""
         self._probes.close()
@@ -133,6 +138,10 @@ class Crew:
                     self._log.info("output", run=news.run_id, line=news.text)
                 case Trouble():
                     self._log.error(news.event, run=news.run_id, error=news.error)
+                case Chilled():
+                    self._log.warning(
+                        "started_cold", run=news.run_id, module=news.module, reason=news.reason
+                    )
                 case Answer():
                     prepared: Prepared | None = self._preparation.answered(news)
                     events += [prepared] if prepared is not None else []

@@ -294,6 +294,7 @@ class Daemon:
         old, new = self._scheduler.jobfile.settings, jobfile.settings
         if (old.log_dir, old.state_dir) != (new.log_dir, new.state_dir):
             self._log.warning("needs_restart", keys="daemon.log_dir, daemon.state_dir")
+        self._crew.renew()
         self._drive(Reload(jobfile))
         self._world.notifier.ready(self._status())
 

@@ -8,6 +8,7 @@ import os
 import selectors
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -43,6 +44,15 @@ IGNORED_BY_PYTHON = 1 << 12 | 1 << 24  # SIGPIPE, SIGXFSZ
 CAUGHT_BY_PYTHON = 1 << 1  # SIGINT
 # Signals 32 and 33 are the C library's own.
 OF_LIBC = 0b11 << 31
+
+
+@contextlib.contextmanager
+def folder_for_all() -> Iterator[Path]:
+    """A folder that any user may enter; pytest's own are for one user alone."""
+    with tempfile.TemporaryDirectory(prefix="stsd-test-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 def python_for_all() -> str:

@@ -26,6 +26,7 @@ from tests.support_children import (
     OF_LIBC,
     Children,
     children_in,
+    folder_for_all,
     python_for_all,
 )
 
@@ -282,12 +283,11 @@ def test_a_module_that_starts_threads_is_run_cold(children: Children, tmp_path: 
     assert "starts threads" in children.chilled[0].reason
 
 
-def test_what_only_root_can_set_up_is_run_cold(children: Children, tmp_path: Path) -> None:
+def test_what_only_root_can_set_up_is_run_cold(children: Children, open_folder: Path) -> None:
     """A process that has become another user cannot lower the niceness of what it forks."""
     if os.geteuid() != 0:
         pytest.skip("changes users")
-    folder = readable_by_all(tmp_path)
-    spec = replace(as_nobody(folder, "look"), nice=-5)
+    spec = replace(as_nobody(open_folder, "look"), nice=-5)
     code, output = children.run(spec)
     assert code == 0
     assert json.loads(output.splitlines()[-1])["nice"] == -5
@@ -304,30 +304,28 @@ def test_a_folder_that_is_not_there_is_told(children: Children) -> None:
 
 
 def test_a_module_is_imported_as_the_user_of_the_job_and_never_as_root(
-    children: Children, tmp_path: Path
+    children: Children, open_folder: Path
 ) -> None:
     if os.geteuid() != 0:
         pytest.skip("changes users")
     nobody = pwd.getpwnam("nobody")
-    folder = readable_by_all(tmp_path)
-    (folder / "mine.py").write_text(
+    (open_folder / "mine.py").write_text(
         f"import os; WHO = os.getresuid()\n{MODULE}\ndef who(): print(WHO)\n"
     )
-    code, output = children.run(as_nobody(folder, "who"))
+    code, output = children.run(as_nobody(open_folder, "who"))
     assert (code, output, children.chilled) == (0, f"{(nobody.pw_uid,) * 3}\n", [])
-    seen = json.loads(children.run(as_nobody(folder, "look"))[1])
+    seen = json.loads(children.run(as_nobody(open_folder, "look"))[1])
     assert seen["uids"] == [nobody.pw_uid] * 3
     assert seen["groups"] == sorted(os.getgrouplist("nobody", nobody.pw_gid))
     assert (seen["env"]["HOME"], seen["env"]["USER"]) == (nobody.pw_dir, "nobody")
 
 
-def readable_by_all(tmp_path: Path) -> Path:
-    folder = Path("/tmp") / f"stsd-warm-{os.getpid()}"
-    folder.mkdir(exist_ok=True)
-    folder.chmod(0o777)
-    (folder / "mine.py").write_text(MODULE)
-    (folder / "imports").unlink(missing_ok=True)
-    return folder
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    with folder_for_all() as folder:
+        (folder / "mine.py").write_text(MODULE)
+        folder.chmod(0o777)  # the module writes into it
+        yield folder
 
 
 def as_nobody(folder: Path, name: str) -> ChildSpec:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.system.support import JOBFILE, Container, wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.slow]
+pytestmark = pytest.mark.system
 
 BUSY = "import time; end = time.monotonic() + 6\\nwhile time.monotonic() < end: pass"
 JOBS = f"""
@@ -189,3 +189,23 @@ def test_limits_hold_again_after_the_daemon_was_killed(machine: Container) -> No
     wait_for("further runs", lambda: len(machine.finished("short")) > seen + 1, PATIENCE)
     assert groups_of(machine, "short") == {"short"}
     assert machine.finished("short")[-1]["outcome"] == "succeeded"
+
+
+def test_a_job_that_takes_all_memory_of_the_service_does_not_end_it(machine: Container) -> None:
+    machine.clear()
+    machine.write("/etc/systemd/system/stsd.service.d/memory.conf", "[Service]\nMemoryMax=200M\n")
+    machine.run("systemctl", "daemon-reload")
+    jobs = """
+[jobs.hungry]
+command = ["/usr/bin/python3", "-c", "x = [bytearray(1 << 20) for _ in range(1024)]"]
+on_start = true
+[jobs.tick]
+command = "true"
+every = "1s"
+"""
+    machine.start(jobs)
+    record = wait_for("the end of the job", lambda: machine.finished("hungry"), PATIENCE)[0]
+    assert (record["outcome"], record["signal"]) == ("failed", "SIGKILL")
+    seen = len(machine.finished("tick"))
+    wait_for("a further run", lambda: len(machine.finished("tick")) > seen, PATIENCE)
+    assert machine.property("NRestarts") == "0"

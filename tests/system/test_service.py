@@ -155,26 +155,6 @@ def test_a_jobfile_may_grant_its_jobs_more_time_than_the_unit_does(unit: Contain
     assert [record["outcome"] for record in unit.finished("long")] == ["succeeded"]
 
 
-def test_a_job_that_runs_out_of_memory_does_not_end_the_service(unit: Container) -> None:
-    controllers = unit.run("cat", "/sys/fs/cgroup/cgroup.controllers").stdout.split()
-    if "memory" not in controllers:
-        pytest.skip("needs the memory controller in cgroup2 (here cgroup1 has it)")
-    unit.write("/etc/systemd/system/stsd.service.d/memory.conf", "[Service]\nMemoryMax=200M\n")
-    unit.run("systemctl", "daemon-reload")
-    jobs = """
-[jobs.hungry]
-command = ["/usr/bin/python3", "-c", "x = [bytearray(1 << 20) for _ in range(1024)]"]
-on_start = true
-"""
-    unit.start(jobs + TICK)
-    record = wait_for("the end of the job", lambda: unit.finished("hungry"))[0]
-    assert record["outcome"] == "failed"
-    assert record["signal"] in ("KILL", "SIGKILL")
-    seen = len(unit.finished("tick"))
-    wait_for("a further run", lambda: len(unit.finished("tick")) > seen)
-    assert unit.property("NRestarts") == "0"
-
-
 def test_a_job_with_limits_takes_along_what_has_left_its_process_group(unit: Container) -> None:
     jobs = """
 [jobs.runaway]
