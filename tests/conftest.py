@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import Stsd
+
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+@pytest.fixture(autouse=True)
+def _adopting_no_orphans() -> Iterator[None]:
+    """What stsd makes of its own process, where a test runs its rooms in that of the tests, must
+    not tell in the tests after it."""
+    yield
+    assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
 
 
 @pytest.fixture

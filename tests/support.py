@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -27,6 +28,12 @@ def wait_for(condition: Callable[[], Found], what: str, deadline_s: float = DEAD
             raise AssertionError(f"not within {deadline_s} s: {what}")
         time.sleep(0.02)
     return value
+
+
+def descriptors() -> list[str]:
+    """What this process holds open, less what earlier tests have dropped and Python not closed."""
+    gc.collect()
+    return sorted(os.listdir("/proc/self/fd"))
 
 
 def clean_environment() -> dict[str, str]:

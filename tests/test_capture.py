@@ -85,6 +85,7 @@ def test_a_run_that_was_forgotten_is_not_heard_of(intake: Intake) -> None:
 # -- too much
 
 
+@pytest.mark.slow
 def test_of_ten_gigabytes_head_and_tail_are_kept_and_no_memory_is_used(intake: Intake) -> None:
     size = 10 * 1024 * MIB
     captured = intake.run(f"echo begin; head -c {size} /dev/zero; echo end")

@@ -152,6 +152,7 @@ def test_on_a_terminal_the_output_of_a_job_cannot_give_orders(past: Stsd) -> Non
     assert "oh \\x1b[31mno" in text
 
 
+@pytest.mark.slow
 def test_logs_follow_from_run_to_run_and_attempt_to_attempt(stsd: Stsd) -> None:
     stsd.write(
         """

@@ -194,6 +194,7 @@ def test_croniter_agrees_where_the_rules_are_the_same() -> None:
 ODD = st.text(alphabet="0123456789*/-,?LW#HhF() @\t\n\x00_+.jansunmo\u0665\u00e9", max_size=40)
 
 
+@pytest.mark.slow
 @settings(max_examples=1500, deadline=None, derandomize=True)
 @given(st.one_of(ODD, st.lists(ODD, min_size=5, max_size=6).map(" ".join), st.text()))
 def test_any_text_is_read_or_refused_in_words(text: str) -> None:

@@ -237,6 +237,7 @@ def test_max_running_bounds_the_pool(stsd: Stsd) -> None:
     assert most == 2
 
 
+@pytest.mark.slow
 def test_a_timeout_signals_the_whole_group_and_gives_all_of_it_the_grace(stsd: Stsd) -> None:
     marker = stsd.folder / "tidy"
     stsd.write(
@@ -273,6 +274,7 @@ def test_a_job_that_ignores_its_signal_is_killed_after_the_grace(stsd: Stsd) -> 
     wait_for(lambda: alive_in_group(group) == [], "the whole group to be gone")
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_its_main_process_whatever_holds_its_output(stsd: Stsd) -> None:
     stsd.write('[jobs.a]\ncommand = "sleep 3 & echo main"\non_start = true\n')
     stsd.start()
@@ -367,6 +369,7 @@ def test_after_stop_timeout_running_jobs_are_interrupted(stsd: Stsd) -> None:
     assert (record["outcome"], record["signal"]) == ("interrupted", "SIGTERM")
 
 
+@pytest.mark.slow
 def test_a_second_int_hurries(stsd: Stsd) -> None:
     stsd.write('[jobs.a]\ncommand = "sleep 100"\non_start = true\n')
     stsd.start()
@@ -381,6 +384,7 @@ def test_a_second_int_hurries(stsd: Stsd) -> None:
 # -- everything else a signal or an option does
 
 
+@pytest.mark.slow
 def test_usr1_opens_the_history_anew_after_a_rotation(stsd: Stsd) -> None:
     stsd.write('[jobs.a]\ncommand = "true"\nevery = "1s"\n')
     stsd.start()
@@ -400,6 +404,7 @@ def test_a_second_daemon_on_the_same_state_exits_1_and_names_the_first(stsd: Sts
     assert "Traceback" not in second.stderr
 
 
+@pytest.mark.slow
 def test_detached_it_writes_its_log_and_pidfile_and_ends_on_term(stsd: Stsd) -> None:
     stsd.write('[jobs.a]\ncommand = "true"\nevery = "1s"\n')
     pidfile = stsd.folder / "stsd.pid"

@@ -429,6 +429,7 @@ _SECTIONS = st.sampled_from(["daemon", "defaults", "jobs.a", "jobs.b", "jobs", '
 _KEYS = st.sampled_from([*JOB_KEYS, *DAEMON_KEYS, "comand"])
 
 
+@pytest.mark.slow
 @settings(
     max_examples=400,
     deadline=None,

@@ -16,7 +16,7 @@ from stsd.messages import Prepared
 from stsd.model import ArgvTask, Job, Limits, Run, Secret, ShellTask, TriggerKind
 from stsd.preparation import Given, Preparation
 from stsd.starter import Starter
-from tests.support import wait_for
+from tests.support import descriptors, wait_for
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="changes users")
 NOBODY = 65534
@@ -400,7 +400,7 @@ def test_abandoning_a_run_that_was_never_prepared_is_nothing(loop: Loop) -> None
 
 
 def test_a_hundred_preparations_at_once_leave_no_descriptor_and_no_child(loop: Loop) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors())
     others = children()
     runs = [
         Run(f"a@{number}", job_of(secrets=(secret(f"echo {number}"),)), 0, TriggerKind.CRON)
@@ -412,12 +412,12 @@ def test_a_hundred_preparations_at_once_leave_no_descriptor_and_no_child(loop: L
     assert answers == {run.id: Prepared(run.id) for run in runs}
     for number, run in enumerate(runs):
         assert loop.preparation.take(run.id).env == {"TOKEN": str(number)}
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(descriptors()) == before
     assert children() <= others
 
 
 def test_a_lack_of_descriptors_is_an_error_and_leaves_nothing(loop: Loop) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors())
     job = job_of(secrets=(secret("echo x"),))
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     for left in range(12):
@@ -429,7 +429,7 @@ def test_a_lack_of_descriptors_is_an_error_and_leaves_nothing(loop: Loop) -> Non
         assert "Too many open files" in answer.error or answer == Prepared("a@1")
         loop.preparation.abandon("a@1")
         loop.settle()
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(descriptors()) == before
 
 
 def alive(pid: int) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from stsd import lookup, resolver
 from stsd.resolver import FORGOTTEN_S, REMEMBERED_S, Found, Resolver, is_address
-from tests.support import wait_for
+from tests.support import descriptors, wait_for
 
 
 class Bench:
@@ -35,10 +35,10 @@ class Bench:
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     made = Bench()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(descriptors())
     yield made
     assert not made.selector.get_map()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(descriptors()) == before
     made.selector.close()
 
 

@@ -71,6 +71,7 @@ def test_a_program_that_the_user_may_not_execute_fails_the_run_and_nothing_else(
     assert stsd.wait_for_record("finished", "b", 2)["outcome"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_a_warm_job_imports_once_and_anew_after_a_reload(stsd: Stsd) -> None:
     (stsd.folder / "shop.py").write_text(WARM)
     stsd.write('[jobs.a]\npython = "shop:run"\nargs = ["hello"]\nwarm = true\nevery = "1s"\n')
@@ -107,6 +108,7 @@ def test_an_exception_is_in_the_record(stsd: Stsd, warm: str) -> None:
     assert "Traceback" in stsd.output_of(record)
 
 
+@pytest.mark.slow
 def test_a_job_that_cannot_be_warm_runs_cold_and_the_log_says_why(stsd: Stsd) -> None:
     (stsd.folder / "shop.py").write_text("raise RuntimeError('not today')\n")
     stsd.write('[jobs.a]\npython = "shop:run"\nwarm = true\nevery = "1s"\n')
@@ -117,6 +119,7 @@ def test_a_job_that_cannot_be_warm_runs_cold_and_the_log_says_why(stsd: Stsd) ->
     assert told["reason"] == "it cannot be imported: RuntimeError: not today"
 
 
+@pytest.mark.slow
 def test_a_launcher_that_is_killed_costs_no_run(stsd: Stsd) -> None:
     stsd.write('[jobs.a]\ncommand = "true"\nnice = 1\nevery = "1s"\n')
     stsd.start()

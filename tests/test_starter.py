@@ -17,6 +17,7 @@ import pytest
 
 from stsd.child import ChildSpec
 from stsd.errors import SpawnError
+from tests.support import descriptors
 from tests.support_children import (
     CAUGHT_BY_PYTHON,
     IGNORED_BY_PYTHON,
@@ -352,11 +353,11 @@ def test_many_starts_at_once_are_all_answered(children: Children) -> None:
 
 def test_starts_leave_no_descriptor_behind(children: Children) -> None:
     children.run(LAUNCHED)
-    before = os.listdir("/proc/self/fd")
+    before = descriptors()
     for spec in (LAUNCHED, replace(LAUNCHED, stdin=b"x"), replace(PLAIN, stdin=b"x")):
         children.run(spec)
     children.refusal(replace(LAUNCHED, cwd="/no/where"))
-    assert os.listdir("/proc/self/fd") == before
+    assert descriptors() == before
     of_launcher = [
         os.readlink(f"/proc/{children.launcher}/fd/{fd}")
         for fd in os.listdir(f"/proc/{children.launcher}/fd")
@@ -430,9 +431,9 @@ def test_the_launcher_ends_with_the_daemon(children: Children) -> None:
 def test_a_start_without_descriptors_to_spare_says_so(children: Children) -> None:
     children.run(LAUNCHED)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(fd) for fd in os.listdir("/proc/self/fd"))
+    highest = max(int(fd) for fd in descriptors())
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, before[1]))
-    held = [os.dup(0) for _ in range(highest + 1 - len(os.listdir("/proc/self/fd")))]
+    held = [os.dup(0) for _ in range(highest + 1 - len(descriptors()))]
     try:
         with pytest.raises(SpawnError, match="Too many open files"):
             children.start(LAUNCHED)

@@ -18,7 +18,7 @@ import pytest
 from stsd.child import ChildSpec, program
 from stsd.errors import SpawnError
 from stsd.link import memory_file
-from tests.support import wait_for
+from tests.support import descriptors, wait_for
 from tests.support_children import (
     CAUGHT_BY_PYTHON,
     IGNORED_BY_PYTHON,
@@ -338,10 +338,10 @@ def as_nobody(folder: Path, name: str) -> ChildSpec:
 
 def test_nothing_is_left_of_it(children: Children, tmp_path: Path) -> None:
     run(children, tmp_path, "args")
-    before = os.listdir("/proc/self/fd")
+    before = descriptors()
     pid = int(imports(tmp_path)[0])
     theirs = os.listdir(f"/proc/{pid}/fd")
     for n in range(10):
         run(children, tmp_path, "args", n)
-    assert os.listdir("/proc/self/fd") == before
+    assert descriptors() == before
     wait_for(lambda: os.listdir(f"/proc/{pid}/fd") == theirs, "its descriptors to be as before")

@@ -38,6 +38,7 @@ def letters_of(trace: Path) -> str:
     return "".join(letters)
 
 
+@pytest.mark.slow
 @needs_strace
 def test_g3_one_fdatasync_for_all_intents_of_a_tick_precedes_every_start(box: Box) -> None:
     box.write("".join(box.job(f"j{n}") for n in range(5)))

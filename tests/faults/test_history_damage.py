@@ -32,6 +32,7 @@ def a_history(box: Box) -> Path:
     return segment
 
 
+@pytest.mark.slow
 def test_g4_cut_at_every_byte_of_its_last_line_the_history_goes_on_behind_the_others(
     box: Box, tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def test_no_altered_byte_hides_another_line_or_keeps_the_daemon_from_starting(
             assert flip != 0x80 or told, "a byte that is no ASCII is found"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snapshot", [True, False])
 def test_a_broken_line_in_the_middle_is_told_and_the_others_count(box: Box, snapshot: bool) -> None:
     segment = a_history(box)

@@ -53,6 +53,7 @@ def test_g14_a_thousand_reloads_of_random_edits_lose_nothing_and_run_nothing_twi
     box.assert_balanced()
 
 
+@pytest.mark.slow
 def test_a_jobfile_written_twice_within_a_second_is_applied_as_it_was_last(box: Box) -> None:
     box.write(box.job("first"))
     box.start()

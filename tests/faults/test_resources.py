@@ -18,6 +18,7 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
+@pytest.mark.slow
 @needs_strace
 def test_a_fork_that_fails_is_told_and_tried_again_as_the_job_has_it(box: Box) -> None:
     retry = '{ max = 9, delay = "0.5s" }'
