@@ -36,6 +36,7 @@ _SYSTEMD_RUNS = Path("/run/systemd/system")  # sd_booted(3)
 _DELEGATED = ("user.delegate", "trusted.delegate")
 _UNITS = (".service", ".scope", ".slice")
 _UNSAFE = re.compile(rb"[^A-Za-z0-9@._+-]")
+_ESCAPED = re.compile(rb"%([0-9a-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +101,15 @@ class Cgroups:
             if _removed(folder):
                 self._leaving.remove(folder)
 
-    def sweep(self, keep: Collection[tuple[str, int]]) -> int:
+    def sweep(self, keep: Collection[tuple[str, int]]) -> list[tuple[str, int]]:
         """End all groups that an earlier daemon has left, but for those of the attempts to `keep`
-        (run id and attempt). Returns the number of processes that had to be killed."""
+        (run id and attempt). Returns the ids of the runs of which processes had to be killed, each
+        with their number."""
         kept = {self._of(run_id, attempt) for run_id, attempt in keep}
         kept.add(self.folder / _DAEMON)
         found = [Path(entry.path) for entry in os.scandir(self.folder) if entry.is_dir()]
-        return sum(self.end(folder).left for folder in found if folder not in kept)
+        ended = [(folder, self.end(folder).left) for folder in found if folder not in kept]
+        return [(_run_of(folder), left) for folder, left in ended if left]
 
     def _of(self, run_id: str, attempt: int) -> Path:
         return self.folder / f"{_escaped(run_id)}.{attempt}"
@@ -247,6 +250,13 @@ def _name_of(state_dir: Path) -> str:
 def _escaped(run_id: str) -> str:
     """A name that a group can have, and that no file of the kernel's in there can."""
     return _UNSAFE.sub(lambda match: b"%%%02x" % match[0][0], run_id.encode()).decode()
+
+
+def _run_of(folder: Path) -> str:
+    """The id of the run that a group is of."""
+    name = os.fsencode(folder.name.rpartition(".")[0])
+    plain = _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), name)
+    return plain.decode(errors="replace")  # a job may have made a group beside its own
 
 
 def _tidy(host: Path) -> None:

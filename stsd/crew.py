@@ -27,15 +27,16 @@ from stsd.messages import (
     Spawned,
     SpawnFailed,
 )
-from stsd.pool import LINGER_POLL_S, Heard, Pool
+from stsd.pool import LINGER_POLL_S, Heard, Leftovers, Pool
 from stsd.preparation import Preparation
 from stsd.probes import Probes
 from stsd.starter import Answer, Starter
+from stsd.traces import Traces
 from stsd.warmth import Chilled
 
 Order = Probe | Prepare | Abandon | Spawn | Send
 
-# How long a restart in place waits for children that are just being started.
+# How long an end, or a restart in place, waits for children that are just being started.
 SETTLE_S = 2.0
 
 
@@ -57,7 +58,8 @@ class Crew:
         self._cgroups = self._found(state_dir)
         self._pool = Pool(selector, log_dir, environ, self._starter, self._capture, self._cgroups)
         self._probes = Probes(selector)
-        self._preparation = Preparation(selector, self._starter, environ)
+        self._traces = Traces(state_dir / "errands")
+        self._preparation = Preparation(selector, self._starter, environ, self._traces)
 
     def perform(self, order: Order) -> Event | None:
         """Do what the core wants; its answer, if there is one already."""
@@ -87,7 +89,7 @@ class Crew:
 
     def tend(self, mono: float) -> list[Event]:
         """What no descriptor tells; to be called in each turn, after `hear`."""
-        return [*self._pool.tend(mono)]
+        return self._sorted(self._pool.tend(mono))
 
     def patience(self) -> float | None:
         """In how many seconds `tend` wants to be called again; None: when something happens."""
@@ -99,21 +101,31 @@ class Crew:
 
     def sweep(self, attempts: Iterable[Open]) -> None:
         """Tidy up after an earlier daemon, of which only these attempts go on."""
+        for run_id in self._traces.sweep():
+            self._tell_killed(run_id, errand="condition or secret")
         if self._cgroups is not None:
-            self._cgroups.sweep([(attempt.run, attempt.attempt) for attempt in attempts])
+            keep = [(attempt.run, attempt.attempt) for attempt in attempts]
+            for run_id, count in self._cgroups.sweep(keep):
+                self._tell_killed(run_id, processes=count)
 
     def renew(self) -> None:
         """The jobs may have changed, and the modules that they import."""
         self._pool.renew()
 
     def settle(self) -> list[Event]:
-        """All that can be known at once, before this process is replaced by another."""
+        """All that can be known at once, before this process ends or is replaced by another. What
+        is being started for nobody any more is ended."""
         self._probes.close()
         self._preparation.close()
         events = self._sorted(self._pool.settle(SETTLE_S))
         self._capture.close()
         self._starter.close()
         return events
+
+    def _tell_killed(self, run_id: str, **what: object) -> None:
+        """Of what outlived its run, or its daemon, and was killed for that."""
+        job = run_id.rpartition("@")[0]
+        self._log.warning("killed_leftovers", job=job, run=run_id, **what)
 
     def _found(self, state_dir: Path) -> cgroups.Cgroups | None:
         try:
@@ -142,6 +154,8 @@ class Crew:
                     self._log.warning(
                         "started_cold", run=news.run_id, module=news.module, reason=news.reason
                     )
+                case Leftovers():
+                    self._tell_killed(news.run_id, processes=news.count)
                 case Answer():
                     prepared: Prepared | None = self._preparation.answered(news)
                     events += [prepared] if prepared is not None else []

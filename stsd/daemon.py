@@ -117,6 +117,8 @@ class Daemon:
         self._world.notifier.ready(self._status())
         while not self._done:
             self._turn(inbox)
+        for event in self._crew.settle():
+            self._drive(event)
         self._save()
         self._log.info("stopped")
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from stsd.child import ChildSpec
 from stsd.errors import SpawnError
 from stsd.starter import Answer, Starter
+from stsd.traces import Traces
 
 MOST_PRINTED = 64 * 1024
 """Bytes on standard output, and as many on standard error."""
@@ -53,11 +54,14 @@ class _Errand:
 
 class Errands:
     """The errands of one daemon that are under way, at most one for a run. `selector` gets their
-    descriptors, with `data`."""
+    descriptors, with `data`; `traces` lead the next daemon to them, should this one be killed."""
 
-    def __init__(self, selector: selectors.BaseSelector, starter: Starter, data: object) -> None:
+    def __init__(
+        self, selector: selectors.BaseSelector, starter: Starter, data: object, traces: Traces
+    ) -> None:
         self._selector = selector
         self._starter = starter
+        self._traces = traces
         self._data = data
         self._count = 0
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -93,7 +97,7 @@ class Errands:
         except OSError as error:
             return self._conclude(errand, error=f"cannot be watched: {error.strerror}")
         if errand.error or not errand.wanted:
-            _kill(errand.pid)
+            self._end(errand)
         return None
 
     def hear(self, fd: int) -> Ended | None:
@@ -111,12 +115,17 @@ class Errands:
         errand = self._by_run.pop(run_id, None)
         if errand is not None:
             errand.wanted = False
-            _kill(errand.pid)
+            self._end(errand)
 
     def close(self) -> None:
         """Abandon whatever is under way."""
         for run_id in list(self._by_run):
             self.abandon(run_id)
+
+    def _end(self, errand: _Errand) -> None:
+        """Kill it, before it has done what it was sent out for."""
+        _kill(errand.pid)
+        self._traces.wipe(errand.pid)
 
     def _start(self, errand: _Errand, spec: ChildSpec, heard: bool) -> int | None:
         """Raises OSError, SpawnError."""
@@ -145,6 +154,7 @@ class Errands:
             self._starter.disowned.add(pid)
             raise
         errand.pid = pid
+        self._traces.leave(pid, errand.run_id)
         self._register(errand, errand.pidfd)
 
     def _register(self, errand: _Errand, fd: int) -> None:
@@ -191,6 +201,7 @@ class Errands:
         if errand.pidfd >= 0:
             self._drop(errand.pidfd)
             errand.pidfd = -1
+            self._traces.wipe(errand.pid)
 
     def _drop(self, fd: int) -> None:
         del self._by_fd[fd]

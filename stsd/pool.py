@@ -41,7 +41,16 @@ from stsd.warmth import Chilled
 LINGER_POLL_S = 0.05
 _TICKET = "run:"
 
-Heard = Spawned | SpawnFailed | Exited | Answer | Chilled | News
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """So many processes were in the control group of a run when it was over, and were killed."""
+
+    run_id: str
+    count: int
+
+
+Heard = Spawned | SpawnFailed | Exited | Answer | Chilled | News | Leftovers
 
 
 @dataclass(slots=True)
@@ -143,14 +152,14 @@ class Pool:
         """What a readable descriptor has to tell: of the pool's own, of the Starter's or of the
         Capture's. Answers whose tickets are not the pool's are handed on."""
         if fd in self._by_pidfd:
-            return [*self._main_ended(self._by_pidfd[fd])]
+            return self._main_ended(self._by_pidfd[fd])
         heard: list[Heard] = []
         if self._starter.owns(fd):
             for answer in self._starter.hear(fd):
                 heard += self._answered(answer)
         else:
             for news in self._capture.hear(fd):
-                heard.append(self._captured(news) if isinstance(news, Captured) else news)
+                heard += self._captured(news) if isinstance(news, Captured) else [news]
         return heard
 
     def renew(self) -> None:
@@ -162,14 +171,14 @@ class Pool:
         """Whether `tend` is to be called again in LINGER_POLL_S."""
         return bool(self._lingering)
 
-    def tend(self, mono: float) -> list[Exited]:
+    def tend(self, mono: float) -> list[Heard]:
         """What no descriptor tells of; to be called in each turn of the loop, after `hear`. `mono`
-        is the monotonic clock. Returns the runs that are over, now that their group has gone."""
+        is the monotonic clock. Tells of the runs that are over, now that their group has gone."""
         self._strangers.reap(mono)
         if self._cgroups is not None:
             self._cgroups.tend()
         ended = [child for child in self._lingering.values() if not _lingers(child)]
-        return [over for child in ended for over in self._group_ended(child)]
+        return [told for child in ended for told in self._group_ended(child)]
 
     def settle(self, patience_s: float) -> list[Heard]:
         """All that can be known at once, for when this process is to be replaced by another. Waits
@@ -178,7 +187,7 @@ class Pool:
         heard = [heard for answer in answers for heard in self._answered(answer)]
         ended = [child for child in self._by_run.values() if child.exited is not None]
         self._lingering.clear()
-        return [*heard, *(self._gone(child) for child in ended)]
+        return [*heard, *(told for child in ended for told in self._gone(child))]
 
     # -- the beginning of a child
 
@@ -262,7 +271,7 @@ class Pool:
 
     # -- the end of a child
 
-    def _main_ended(self, child: _Child) -> list[Exited]:
+    def _main_ended(self, child: _Child) -> list[Heard]:
         """Reap a child; its run may not be over yet.
 
         A run ends when its main process ends. Only where it was told to stop, the rest of the
@@ -280,19 +289,19 @@ class Pool:
             return []
         return self._group_ended(child)
 
-    def _group_ended(self, child: _Child) -> list[Exited]:
+    def _group_ended(self, child: _Child) -> list[Heard]:
         """What is left to come is output, unless nobody here takes that in."""
         self._lingering.pop(child.run_id, None)
         if not child.captured:
-            return [self._gone(child)]
+            return self._gone(child)
         self._capture.cease(child.run_id)
         return []
 
-    def _captured(self, news: Captured) -> Exited:
+    def _captured(self, news: Captured) -> list[Heard]:
         child = self._by_run[news.run_id]
         return self._gone(child, news.kept, news.discarded)
 
-    def _gone(self, child: _Child, kept: int | None = None, discarded: int = 0) -> Exited:
+    def _gone(self, child: _Child, kept: int | None = None, discarded: int = 0) -> list[Heard]:
         """A run is over. What is left in its control group is killed."""
         del self._by_run[child.run_id]
         usage = None
@@ -303,13 +312,16 @@ class Pool:
         if child.stdin >= 0:
             words = last_words(child.stdin, child.stdin_size, child.hide)
         _close_stdin(child)
-        return replace(
+        over = replace(
             with_usage(ended, usage),
             output_bytes=_size(self._log_dir / child.output) if kept is None else kept,
             output_discarded=discarded,
             ago_s=time.monotonic() - child.ended_at if child.exited else 0.0,
             error=limit_met(ended, child.limits, usage) or words,
         )
+        if usage is None or not usage.left:
+            return [over]
+        return [Leftovers(child.run_id, usage.left), over]
 
 
 def _lingers(child: _Child) -> bool:

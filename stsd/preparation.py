@@ -21,6 +21,7 @@ from stsd.errors import SpawnError
 from stsd.messages import Prepared
 from stsd.model import ArgvTask, Job, Run, Secret, ShellTask, TriggerKind
 from stsd.starter import Answer, Starter
+from stsd.traces import Traces
 from stsd.units import escaped
 from stsd.vault import SecretError
 
@@ -53,13 +54,18 @@ class _Work:
 
 class Preparation:
     """The preparations of one daemon. `selector` gets what they wait for, with this object as its
-    data; `environ` is what `stsd.child.base_environment` made of the daemon's."""
+    data; `environ` is what `stsd.child.base_environment` made of the daemon's, and `traces` are
+    left of the processes that it takes."""
 
     def __init__(
-        self, selector: selectors.BaseSelector, starter: Starter, environ: Mapping[str, str]
+        self,
+        selector: selectors.BaseSelector,
+        starter: Starter,
+        environ: Mapping[str, str],
+        traces: Traces,
     ) -> None:
         self._environ = environ
-        self._errands = Errands(selector, starter, self)
+        self._errands = Errands(selector, starter, self, traces)
         self._works: dict[str, _Work] = {}
         self._given: dict[str, Given] = {}
 

@@ -20,6 +20,7 @@ import pytest
 from stsd.child import ChildSpec
 from stsd.starter import Answer, Starter
 from stsd.warmth import Chilled
+from tests.support import wait_for
 
 # Prints, as one JSON object, all that a child inherits. Runs under `python -I -S`.
 LOOK = r"""
@@ -164,3 +165,17 @@ def children_in(folder: Path) -> Iterator[Children]:
         yield children
     finally:
         children.close()
+
+
+def launcher_of(pid: int) -> int:
+    """The pid of a daemon's launcher, when there is one."""
+
+    def found() -> int:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            for child in map(int, file.read().split()):
+                with open(f"/proc/{child}/cmdline", "rb") as cmdline:
+                    if b"launcher.py" in cmdline.read():
+                        return child
+        return 0
+
+    return wait_for(found, "a launcher")

@@ -18,6 +18,7 @@ import pytest
 from stsd import cgroups
 from stsd.cgroups import Cgroups
 from stsd.model import Limits
+from tests.support_cgroups import group_of_its_own
 
 # -- made-up trees
 
@@ -159,26 +160,19 @@ def test_attempts_and_odd_names_get_groups_of_their_own(tmp_path: Path) -> None:
     assert names == ["a@1.1", "a@1.2", "a%2fb%0a@1.1", "%c3%a4@1.1"]
 
 
+def test_the_run_of_a_group_is_told_from_its_name(tmp_path: Path) -> None:
+    groups = with_controllers(tmp_path / "top", "")
+    runs = ["a.b@2026-11-21T02:30:00Z", "a/b%2f\n@1", "ä@1"]
+    assert [cgroups._run_of(groups.make(run, 12, Limits())) for run in runs] == runs
+
+
 # -- real ones
-
-
-def _mount_point() -> Path | None:
-    return next((point for root, point in cgroups._mounts() if root == Path("/")), None)
 
 
 @pytest.fixture
 def group() -> Iterator[Path]:
-    """A group of one's own, marked as systemd would mark it."""
-    point = _mount_point()
-    if os.geteuid() != 0 or point is None or not os.access(point, os.W_OK):
-        pytest.skip("needs root, and a cgroup v2 mount that can be written to")
-    folder = point / f"test-stsd-{os.getpid()}"
-    folder.mkdir()
-    os.setxattr(folder, "user.delegate", b"1")
-    yield folder
-    (folder / "cgroup.kill").write_text("1")
-    while not cgroups._removed(folder):
-        pass
+    with group_of_its_own() as folder:
+        yield folder
 
 
 def inside(group: Path, state_dir: Path, code: str) -> str:
@@ -292,12 +286,12 @@ def test_after_a_kill_what_is_over_is_swept_and_what_goes_on_is_kept(
         inside(group, tmp_path, killed)
     code = """
     groups = find(state_dir)
-    print(groups.sweep([("kept@1", 1)]))
+    print(*groups.sweep([("kept@1", 1)]))
     until_gone(groups, groups.folder / "over@1.1")
     kept = groups.of("kept@1", 1)
     print(len(cgroups._members(kept)))
     """
-    assert inside(group, tmp_path, code) == "1\n1\n"
+    assert inside(group, tmp_path, code) == "('over@1', 1)\n1\n"
 
 
 def test_daemons_of_two_state_folders_leave_each_other_alone(group: Path, tmp_path: Path) -> None:
@@ -311,7 +305,7 @@ def test_daemons_of_two_state_folders_leave_each_other_alone(group: Path, tmp_pa
     two = find(state_dir / "other")
     print(two.sweep([]), two.of("a@1", 1), one.of("a@1", 1) is not None)
     """
-    assert inside(group, tmp_path, code) == "0 None True\n"
+    assert inside(group, tmp_path, code) == "[] None True\n"
 
 
 def test_the_group_of_a_daemon_that_has_ended_is_removed_by_the_next(

@@ -31,7 +31,7 @@ from stsd.model import (
     Task,
     TriggerKind,
 )
-from stsd.pool import Heard, Pool
+from stsd.pool import Heard, Leftovers, Pool
 from stsd.starter import Answer, Starter
 from tests.support import descriptors, wait_for
 from tests.support_children import PLAIN
@@ -316,6 +316,20 @@ def test_what_escaped_the_process_group_is_killed_with_the_control_group(
     assert "/j@1.1\n" in printed
     escaped = int((tmp_path / "pid").read_text())
     wait_for(lambda: has_ended(escaped), "its end")
+    assert [news for news in loop.heard if isinstance(news, Leftovers)] == [Leftovers("j@1", 1)]
+    loop.close()
+
+
+def test_what_holds_the_output_may_end_before_the_control_group_is_killed(
+    tmp_path: Path, make_cgroups: Callable[[type[Cgroups]], Cgroups]
+) -> None:
+    loop = Loop(tmp_path, make_cgroups(Cgroups))
+    exited, printed = loop.through(
+        "(sleep 0.5; echo last words) & echo first words", limits=Limits(open_files=100)
+    )
+    assert printed == "first words\nlast words\n"
+    assert exited.ago_s > 0.4
+    assert not [news for news in loop.heard if isinstance(news, Leftovers)]
     loop.close()
 
 

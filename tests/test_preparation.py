@@ -16,6 +16,7 @@ from stsd.messages import Prepared
 from stsd.model import ArgvTask, Job, Limits, Run, Secret, ShellTask, TriggerKind
 from stsd.preparation import Given, Preparation
 from stsd.starter import Starter
+from stsd.traces import Traces
 from tests.support import descriptors, wait_for
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="changes users")
@@ -26,10 +27,10 @@ BASE = {"PATH": "/usr/bin:/bin", "HOME": "/root"}
 class Loop:
     """A selector that hands on what it hears, as the daemon does."""
 
-    def __init__(self) -> None:
+    def __init__(self, traces: Path) -> None:
         self.selector = selectors.DefaultSelector()
         self.starter = Starter(self.selector)
-        self.preparation = Preparation(self.selector, self.starter, BASE)
+        self.preparation = Preparation(self.selector, self.starter, BASE, Traces(traces))
 
     def prepare(self, job: Job, attempt: int = 1) -> Prepared:
         """How the preparation of an attempt ends."""
@@ -86,11 +87,17 @@ def secret(command: str, name: str = "TOKEN") -> Secret:
 
 
 @pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop()
+def traces(tmp_path: Path) -> Path:
+    return tmp_path / "errands"
+
+
+@pytest.fixture
+def loop(traces: Path) -> Iterator[Loop]:
+    made = Loop(traces)
     yield made
     made.preparation.close()
     assert made.settle() == []
+    assert not traces.exists() or list(traces.iterdir()) == []
     made.starter.close()
     made.selector.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import Stsd, wait_for
-from tests.support_children import folder_for_all, python_for_all
+from tests.support_children import folder_for_all, launcher_of, python_for_all
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes users")
 
@@ -165,17 +165,3 @@ def test_a_warm_job_of_another_user_is_imported_as_that_user(stsd: Stsd) -> None
     uid = pwd.getpwnam("nobody").pw_uid
     assert json.loads(stsd.output_of(record)) == [[uid] * 3, [uid] * 3, "nobody"]
     assert stsd.events("started_cold") == []
-
-
-def launcher_of(pid: int) -> int:
-    """The pid of a daemon's launcher, when there is one."""
-
-    def found() -> int:
-        with open(f"/proc/{pid}/task/{pid}/children") as file:
-            for child in map(int, file.read().split()):
-                with open(f"/proc/{child}/cmdline", "rb") as cmdline:
-                    if b"launcher.py" in cmdline.read():
-                        return child
-        return 0
-
-    return wait_for(found, "a launcher")

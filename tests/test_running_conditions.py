@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from stsd.units import rfc3339
+from tests.faults.support import injected, needs_strace
 from tests.support import Stsd, wait_for
+from tests.support_children import launcher_of
 
 pytestmark = pytest.mark.slow
 
@@ -137,10 +139,55 @@ def test_a_condition_that_hangs_holds_up_no_other_job_and_ends_with_the_daemon(
     assert processes_with("sleep 96.25") == []
 
 
+@pytest.mark.parametrize("limits", ["", "limits = { open_files = 64 }"])
+def test_a_condition_whose_daemon_was_killed_is_ended_by_the_next(stsd: Stsd, limits: str) -> None:
+    stsd.write(
+        f'[jobs.a]\ncommand = "true"\non_start = true\ncondition = "sleep 96.75; true"\n{limits}\n'
+    )
+    stsd.start()
+    traces = stsd.folder / "state" / "errands"
+    wait_for(lambda: traces.exists() and list(traces.iterdir()), "the condition to be noted")
+    orphans = wait_for(lambda: processes_with("sleep 96.75")[1:], "the condition to run")
+    assert stsd.process is not None
+    stsd.process.kill()
+    stsd.process.wait()
+    assert set(orphans) <= set(processes_with("sleep 96.75"))
+    stsd.log.unlink()
+    stsd.start()
+    told = stsd.wait_for_event("killed_leftovers")
+    assert (told["level"], told["job"], told["errand"]) == ("warning", "a", "condition or secret")
+    wait_for(lambda: not set(orphans) & set(processes_with("sleep 96.75")), "their end")
+    assert stsd.stop() == 0
+    wait_for(lambda: not processes_with("sleep 96.75"), "the end of all")
+    assert list(traces.iterdir()) == []
+
+
+@needs_strace
+def test_a_condition_that_is_being_started_when_the_daemon_stops_is_ended(stsd: Stsd) -> None:
+    others = (
+        '[jobs.b]\ncommand = "true"\nnice = 1\non_start = true\n'
+        '[jobs.c]\ncommand = "true"\nevery = "1s"\n'
+    )
+    asking = '[jobs.a]\ncommand = "true"\nevery = "1s"\nnice = 1\ncondition = "sleep 96.5; true"\n'
+    stsd.write(others)
+    stsd.start()
+    stsd.wait_for_record("finished", "b")
+    # It is there when the daemon is about to be gone, and has not been heard of.
+    slow_start = injected(launcher_of(stsd.pid), "clone:delay_enter=700000")
+    slow_end = injected(stsd.pid, "exit_group:delay_enter=1500000")
+    with slow_start, slow_end:
+        stsd.write(others + asking)
+        stsd.signal(signal.SIGHUP)
+        stsd.wait_for_event("reloaded")
+        stsd.wait_for_record("finished", "c", len(stsd.records("finished", "c")) + 1)
+        assert stsd.stop() == 0
+    assert processes_with("sleep 96.5") == []
+
+
 def test_a_restart_in_place_asks_the_condition_anew_and_runs_once(stsd: Stsd) -> None:
     go = stsd.folder / "go"
     stsd.write(
-        f'[jobs.a]\ncommand = "true"\nevery = "1h"\nanchor = {rfc3339(int(time.time()) + 2)}\n'
+        f'[jobs.a]\ncommand = "true"\nevery = "1h"\nanchor = {rfc3339(int(time.time()) + 4)}\n'
         f'condition = "until test -e {go}; do sleep 0.125; done"\n'
     )
     stsd.start()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from stsd.model import Output
+from tests.faults.support import injected, needs_strace
 from tests.support import wait_for
 from tests.support_output import Intake, has_gone, peak_memory
 
@@ -113,6 +114,30 @@ def test_its_memory_stays_small_whatever_a_hundred_jobs_print_at_once(intake: In
         captured = intake.end(f"run{number}", 60.0)
         assert captured.kept + captured.discarded == 30 * MIB
     assert peak_memory(intake.scribe()) < 40 * MIB
+
+
+@needs_strace
+@pytest.mark.slow
+@pytest.mark.parametrize("call", ["write", "openat"])
+def test_what_a_broken_disk_does_not_take_is_written_when_it_does_again(
+    intake: Intake, tmp_path: Path, call: str
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    child = intake.start(f"{'echo one; ' * (call == 'write')}cat {fifo}; sleep 1.2; echo three")
+    scribe = intake.scribe()
+    if call == "write":
+        wait_for(lambda: intake.path().exists(), "the first line")
+    with injected(scribe, f"{call}:error=EIO", *[intake.path()] * (call == "write")):
+        fifo.write_text("two\n")
+        intake.hear_until(lambda: bool(intake.troubles), "the trouble")
+    child.wait()
+    captured = intake.end()
+    (trouble,) = intake.troubles
+    assert trouble.event == "output_not_written"
+    assert trouble.error == f"cannot write {intake.path()}: Input/output error"
+    assert captured.discarded == 0
+    assert intake.kept() == b"one\n" * (call == "write") + b"two\nthree\n"
 
 
 def test_it_sleeps_when_there_is_nothing_to_do(intake: Intake) -> None:
