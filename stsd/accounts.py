@@ -18,6 +18,7 @@ from stsd.memory import BY_TIME, Book, Chain, Memory, instant_of
 from stsd.messages import Action, Write
 from stsd.model import Job, MissReason, Outcome, Reading, Run, SkipReason, TriggerKind
 from stsd.plan import plan_of, when_of
+from stsd.recent import Recent, followed
 from stsd.records import Finished, Planned, Skipped
 from stsd.triggers import Schedule, schedule_for
 from stsd.units import rfc3339
@@ -35,7 +36,8 @@ def is_kept(job: Job) -> bool:
 
 class Accounts:
     """`_since` are the instants from which the books have been kept, by job; `_closed` those up to
-    which they were kept of jobs that are gone, where the clock, set back, has not come to them."""
+    which they were kept of jobs that are gone, where the clock, set back, has not come to them.
+    `recent` is how the last runs of each job have ended."""
 
     def __init__(self, dispatch: Dispatch, admission: Admission) -> None:
         self._dispatch = dispatch
@@ -43,6 +45,7 @@ class Accounts:
         self._since: dict[str, int] = {}
         self._closed: dict[str, int] = {}
         self._chains = Chains()
+        self.recent: dict[str, Recent] = {}
 
     def books(self, agendas: Iterable[Agenda]) -> dict[str, Book]:
         """The book of each job on these agendas."""
@@ -94,6 +97,7 @@ class Accounts:
         """Account for the time without a daemon; returns the marks from which to go on."""
         marks: dict[str, int] = {}
         self._dispatch.successes.update(memory.successes)
+        self.recent = {name: known for name, known in memory.recent.items() if name in jobs}
         ahead = memory.closed.items()
         self._closed = {name: at for name, at in ahead if at <= now.wall + CORRECTION_S}
         for name, book in memory.books.items():
@@ -115,6 +119,12 @@ class Accounts:
                 self.open(job, now)
         return marks
 
+    def forget(self, jobs: Iterable[str]) -> None:
+        """These jobs are gone."""
+        for name in jobs:
+            self.recent.pop(name, None)
+            self._dispatch.successes.pop(name, None)
+
     def follow_up(self, jobs: Mapping[str, Job], now: Reading) -> None:
         """Start what is due after the runs that have just ended. The list may grow meanwhile."""
         for action in self._dispatch.actions:
@@ -123,6 +133,8 @@ class Accounts:
             end = action.record
             if end.will_retry_at is not None:
                 continue
+            before = self.recent.get(end.job)
+            self.recent[end.job] = followed(before, end.outcome, end.at, end.duration_s)
             if end.outcome is Outcome.SUCCEEDED:
                 self._dispatch.successes[end.job] = end.at
             for name in self._chains.ended(end.job, end.outcome):

@@ -5,14 +5,19 @@ Decides nothing of when and which: that has been told by the agenda, by a chain 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from math import floor
 
 from stsd.catchup import Passed
 from stsd.dispatch import Dispatch
+from stsd.interventions import ByHand
 from stsd.messages import Write
-from stsd.model import Job, MissReason, Reading, Run, TriggerKind
+from stsd.model import Job, MissReason, PythonTask, Reading, Run, SkipReason, TriggerKind
+from stsd.pauses import Pauses
 from stsd.records import Missed
+from stsd.runs import skipped
 from stsd.triggers import Due
 from stsd.units import compact
 
@@ -24,10 +29,11 @@ _WORDS = {
 
 
 class Admission:
-    """The way into a `Dispatch`."""
+    """The way into a `Dispatch`, closed to jobs that are paused."""
 
-    def __init__(self, dispatch: Dispatch) -> None:
+    def __init__(self, dispatch: Dispatch, pauses: Pauses) -> None:
         self._dispatch = dispatch
+        self._pauses = pauses
 
     def miss(self, job: str, missed: Passed | None, reason: MissReason, now: Reading) -> None:
         """Record what has been missed of a job, if anything has."""
@@ -39,7 +45,7 @@ class Admission:
         """A job is due at these instants; the first `late` of them are being caught up with."""
         for number, due in enumerate(dues):
             run = Run(f"{job.name}@{compact(due.at)}", job, due.at, due.kind)
-            self._dispatch.admit(run, now, caught_up=number < late)
+            self._admit(run, now, caught_up=number < late)
 
     def admit_untimed(
         self,
@@ -48,6 +54,7 @@ class Admission:
         now: Reading,
         due: int | None = None,
         caught_up: bool = False,
+        by_hand: ByHand | None = None,
     ) -> None:
         """A job is due that no schedule asks for, by default now. The id of its run bears the
         millisecond, lest it be taken for an occurrence of the same second."""
@@ -55,7 +62,27 @@ class Admission:
         while self._dispatch.knows(run_id := f"{job.name}@{word}-{_to_the_millisecond(moment)}"):
             moment += 0.001
         scheduled = floor(now.wall) if due is None else due
-        self._dispatch.admit(Run(run_id, job, scheduled, kind), now, caught_up)
+        given = job if by_hand is None else job_by_hand(job, by_hand)
+        self._admit(Run(run_id, given, scheduled, kind, by_hand), now, caught_up)
+
+    def _admit(self, run: Run, now: Reading, caught_up: bool) -> None:
+        pause = self._pauses.over(run.job.name, run.scheduled)
+        if pause is None or run.trigger is TriggerKind.MANUAL:
+            self._dispatch.admit(run, now, caught_up)
+        else:
+            record = skipped(run, SkipReason.PAUSED, now, pause.reason)
+            self._dispatch.actions.append(Write(record))
+
+
+def job_by_hand(job: Job, by_hand: ByHand) -> Job:
+    """The job with what it is given by hand: keyword arguments over its own, if it is one of
+    Python's, and environment variables."""
+    task = job.task
+    if isinstance(task, PythonTask):
+        kwargs = json.loads(task.kwargs) | json.loads(by_hand.kwargs)
+        task = replace(task, kwargs=json.dumps(kwargs))
+    env = dict(job.env) | dict(by_hand.env)
+    return replace(job, task=task, env=tuple(env.items()))
 
 
 def _to_the_millisecond(moment: float) -> str:

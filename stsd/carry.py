@@ -1,8 +1,8 @@
 """What a segment of the history says that is still in force when it is removed.
 
-That is the schedule of each job, the start of each attempt that has not ended, with the daemon it
-belongs to, and the end of each that is to be followed by another one. Reads one segment, and
-changes nothing.
+That is the schedule of each job and its pause, the start of each attempt that has not ended, with
+the daemon it belongs to, and the end of each that is to be followed by another one. Reads one
+segment, and changes nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from stsd.archive import Record, Segment, parsed, read_lines
 from stsd.output import output_name
+from stsd.segments import Record, Segment, parsed, read_lines
 from stsd.units import rfc3339
 
 _OUTPUT = re.compile(r"output/[A-Za-z0-9][A-Za-z0-9._-]*/[^/\0]+\.log", re.ASCII)
@@ -38,6 +38,7 @@ class _Account:
     schedules: dict[str, Lines] = field(default_factory=dict)
     attempts: dict[Attempt, Lines] = field(default_factory=dict)
     delayed: dict[str, Lines] = field(default_factory=dict)
+    pauses: dict[str, Lines] = field(default_factory=dict)
     outputs: set[str] = field(default_factory=set)
 
     def take(self, number: int, line: bytes, record: Record) -> None:
@@ -48,6 +49,10 @@ class _Account:
                 self.schedules.pop(job, None)
             case {"event": "schedule", "job": str(job), "since": str()}:
                 self.schedules[job] = {number: line}
+            case {"event": "paused", "job": str(job)}:
+                self.pauses[job] = {number: line}
+            case {"event": "resumed", "job": str(job)}:
+                self.pauses.pop(job, None)
             case {"event": "intent" | "started", "run": str(run), "attempt": int(attempt)}:
                 self.delayed.pop(run, None)
                 self.attempts.setdefault((run, attempt), {}).update(self.daemon | {number: line})
@@ -77,8 +82,9 @@ def carry_of(segment: Segment) -> Carry:
     carried = dict(account.daemon)
     for schedule in account.schedules.values():
         carried |= {number: _from(last_second, line) for number, line in schedule.items()}
-    for attempt in (*account.attempts.values(), *account.delayed.values()):
-        carried |= attempt
+    for numbered in (account.attempts, account.delayed, account.pauses):
+        for still_open in numbered.values():
+            carried |= still_open
     lines_in_order = [carried[number] for number in sorted(carried)]
     still_named = {
         name for record in parsed(lines_in_order) if record for name in outputs_of(record)

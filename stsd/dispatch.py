@@ -35,7 +35,7 @@ from stsd.model import (
     SkipReason,
     TriggerKind,
 )
-from stsd.records import Finished, Skipped
+from stsd.records import Finished
 from stsd.retry import delay_if_retried
 from stsd.roster import Roster
 from stsd.runs import (
@@ -53,6 +53,7 @@ from stsd.runs import (
     Timers,
     ended,
     finished,
+    skipped,
     started,
 )
 from stsd.starts import Starts
@@ -375,8 +376,7 @@ class Dispatch:
     # -- words
 
     def _skip(self, run: Run, reason: SkipReason, now: Reading, detail: str | None = None) -> None:
-        skipped = Skipped(run.job.name, run.scheduled, reason, now.wall, run.trigger, detail)
-        self.actions.append(Write(skipped))
+        self.actions.append(Write(skipped(run, reason, now, detail)))
 
     def _say(self, level: str, event: str, live: Live, **fields: object) -> None:
         place = {"job": live.run.job.name, "run": live.run.id, "attempt": live.attempt}

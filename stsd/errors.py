@@ -83,3 +83,13 @@ class SpawnError(StsdError):
 
 class UsageError(StsdError):
     """A command line that asks for something impossible; exit code 2."""
+
+
+class NoDaemonError(StsdError):
+    """There is no daemon to talk to, or not any more; exit code 3. `tried` is a line for each
+    socket that was looked at: which, and what was wrong with it."""
+
+    def __init__(self, message: str, tried: tuple[str, ...] = ()) -> None:
+        super().__init__("\n  ".join([f"{message}; looked at:", *tried] if tried else [message]))
+        self.message = message
+        self.tried = tried

@@ -19,7 +19,7 @@ from stsd.errors import JobfileError, Problem, ScheduleError
 from stsd.jobs import Builder
 from stsd.keys import DAEMON_KEYS, JOB_KEYS
 from stsd.links import Links
-from stsd.model import Job, Jobfile, Settings
+from stsd.model import Access, Job, Jobfile, Settings
 from stsd.reader import Reader
 from stsd.report import Draft, Place, Report, told
 from stsd.source import Source, read
@@ -81,6 +81,14 @@ def load_settings(
     """
     uid = os.geteuid() if trusted_uid is None else trusted_uid
     return _Intake(str(path), local_zone, Rights(uid)).settings_alone()
+
+
+def job_names(path: Path) -> list[str]:
+    """The names of all jobs in a jobfile and what it includes, whether or not they are right.
+
+    Raises JobfileError if a file cannot be read or the `[daemon]` table is wrong.
+    """
+    return _Intake(str(path), "UTC", Rights(os.geteuid())).names_alone()
 
 
 def machine_zone() -> str:
@@ -146,6 +154,15 @@ class _Intake:
         self._report.raise_errors(self._names_read)
         return settings
 
+    def names_alone(self) -> list[str]:
+        """The names of the jobs, or a JobfileError for what keeps them from being found."""
+        _, patterns = self._settings()
+        names = list(self._table(self._main, "jobs"))
+        for source in self._included(patterns):
+            names += self._table(source, "jobs")
+        self._report.raise_errors(self._names_read)
+        return names
+
     def _settings(self) -> tuple[Settings, tuple[str, ...]]:
         """What `[daemon]` says, and the patterns of files to include."""
         daemon = self._table(self._main, "daemon")
@@ -156,6 +173,8 @@ class _Intake:
                 values[name] = Path(values[name])
         for name, limit in values.pop("history", {}).items():
             values[f"history_{name}"] = limit
+        if "control" in values:
+            values["control"] = Access(**values["control"])
         if "pools" in values:
             values["pools"] = tuple(sorted(values["pools"].items()))
         return Settings(**{"timezone": self._local_zone, **values}), patterns

@@ -19,6 +19,8 @@ from stsd.shapes import (
 )
 from stsd.values import Duration, Flag, ListOf, Text, Whole
 
+_NAME = "[A-Za-z_][A-Za-z0-9_]*"
+
 WHAT = (
     Key(
         Group.WHAT,
@@ -31,7 +33,7 @@ WHAT = (
     Key(
         Group.WHAT,
         "python",
-        Text("a package.module:callable", r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*"),
+        Text("a package.module:callable", rf"{_NAME}(\.{_NAME})*:{_NAME}(\.{_NAME})*"),
         "A Python entry point: a function, a coroutine function or a class with a run() method.",
         '"shop.rates:refresh"',
         in_defaults=False,

@@ -8,7 +8,7 @@ name and never silently ignored.
 from __future__ import annotations
 
 from stsd.jobkeys import HOW, WHAT, WHEN
-from stsd.key import SOON, Group, Key
+from stsd.key import Group, Key
 from stsd.kinds import FilePath, Zone
 from stsd.policykeys import POLICIES, REPORTS
 from stsd.shapes import CONTROL, HISTORY, METRICS, POOL
@@ -86,9 +86,9 @@ _DAEMON = (
         Group.DAEMON,
         "control",
         CONTROL,
-        "Who besides its own user may give stsd orders.",
-        '{ groups = ["daemon"] }',
-        instead=SOON,
+        "Who besides root and its own user may use stsd's control socket.",
+        '{ groups = ["adm"], read_users = ["daemon"] }',
+        "(nobody)",
     ),
 )
 

@@ -35,8 +35,11 @@ from stsd.values import (
 )
 from stsd.wallclock import check_zone
 
-_LARGEST_ID = (1 << 32) - 1  # which itself means "none" to setuid(2) and its like
-_OWN_VARIABLES = ("STSD_JOB", "STSD_RUN_ID", "STSD_SCHEDULED_AT", "STSD_ATTEMPT", "STSD_TRIGGER")
+LARGEST_ID = (1 << 32) - 1  # which itself means "none" to setuid(2) and its like
+OWN_VARIABLES = ("STSD_JOB", "STSD_RUN_ID", "STSD_SCHEDULED_AT", "STSD_ATTEMPT", "STSD_TRIGGER")
+UMASK = "0?[0-7]{3}"
+DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+MINUTE = f"{DAY}[Tt ][0-9]{{2}}:[0-9]{{2}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Umask:
 
     def read(self, value: object, folder: str) -> int:
         """The mask."""
-        if type(value) is not str or not re.fullmatch("0?[0-7]{3}", value, re.ASCII):
+        if type(value) is not str or not re.fullmatch(UMASK, value):
             raise refuse(
                 f"must be three octal digits in quotes, not {shown(value)}",
                 'write "022"; TOML has no octal numbers without a prefix',
@@ -102,7 +105,7 @@ class Day:
         """The day."""
         if type(value) is date:
             return value
-        if type(value) is str and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+        if type(value) is str and re.fullmatch(DAY, value):
             try:
                 return date.fromisoformat(value)
             except ValueError:
@@ -117,7 +120,7 @@ class Instant:
     def read(self, value: object, folder: str) -> int:
         """Whole seconds since the Unix epoch."""
         moment: object = value
-        if type(value) is str and re.match(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d", value, re.ASCII):
+        if type(value) is str and re.match(MINUTE, value):
             try:
                 moment = datetime.fromisoformat(value)
             except ValueError:
@@ -170,7 +173,7 @@ class Secrets:
     def read(self, value: object, folder: str) -> dict[str, dict[str, Any]]:
         """The place of each, by name: a single key of `place` and its value."""
         places = TableOf(self.place, VARIABLE).read(value, folder)
-        faults = [Fault(*_OWN, (name,), on_key=True) for name in places if name in _OWN_VARIABLES]
+        faults = [Fault(*_OWN, (name,), on_key=True) for name in places if name in OWN_VARIABLES]
         names = ", ".join(field.name for field in self.place.fields)
         for name, place in places.items():
             if len(place) != 1:
@@ -185,7 +188,7 @@ def _of(name: str, text: object) -> tuple[Fault, ...]:
     """What is wrong with one environment variable."""
     if not name or "=" in name or "\0" in name:
         return (Fault("is not a name for a variable", "without = and NUL", on_key=True),)
-    if name in _OWN_VARIABLES:
+    if name in OWN_VARIABLES:
         return (Fault(*_OWN, on_key=True),)
     try:
         _VARIABLE.read(text, "")
@@ -208,7 +211,7 @@ class Account:
         """The name or the number."""
         noun = "group" if self.group else "user"
         if type(value) is int:
-            if not 0 <= value < _LARGEST_ID:
+            if not 0 <= value < LARGEST_ID:
                 raise refuse(f"{shown(value)} is no number of a {noun}", "from 0 to 4294967294")
             return value
         name = Text(f"a {noun}'s name or number").read(value, folder)

@@ -6,14 +6,17 @@ only keeps that short.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from stsd.chains import Chains
+from stsd.interventions import ByHand, Pause
 from stsd.model import Outcome, TriggerKind
 from stsd.plan import Plan, after_of
+from stsd.recent import Recent, followed
 
 BY_TIME = frozenset({TriggerKind.CRON, TriggerKind.EVERY, TriggerKind.AT})
 
@@ -53,6 +56,7 @@ class Open:
     born: int | None = None
     boot: str = ""
     alive: bool = False
+    by_hand: ByHand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class Delayed:
     trigger: TriggerKind
     attempt: int
     retry_at: float
+    by_hand: ByHand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +83,10 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The whole of it: books, chains and the time of the last success by job, open attempts and
-    delayed runs by run id. `boot` is the kernel's id of the boot in which the last daemon ran;
-    `closed` tells up to which instant, ahead of the clock, jobs that are gone are settled."""
+    """The whole of it: books, chains, the time of the last success, pauses and how the last runs
+    have ended by job, open attempts and delayed runs by run id. `boot` is the kernel's id of the
+    boot in which the last daemon ran; `closed` tells up to which instant, ahead of the clock, jobs
+    that are gone are settled."""
 
     books: Mapping[str, Book] = field(default_factory=dict)
     open: Mapping[str, Open] = field(default_factory=dict)
@@ -89,6 +95,8 @@ class Memory:
     chains: Mapping[str, Chain] = field(default_factory=dict)
     successes: Mapping[str, float] = field(default_factory=dict)
     closed: Mapping[str, int] = field(default_factory=dict)
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    recent: Mapping[str, Recent] = field(default_factory=dict)
 
 
 class Recollection:
@@ -103,6 +111,8 @@ class Recollection:
         self._boot = memory.boot
         self._successes = dict(memory.successes)
         self._closed = dict(memory.closed)
+        self._pauses = dict(memory.pauses)
+        self._recent = dict(memory.recent)
         self._chains = Chains()
         self._due: dict[str, list[int]] = {}
         for name, book in memory.books.items():
@@ -134,6 +144,8 @@ class Recollection:
             chains=chains,
             successes=dict(self._successes),
             closed=dict(self._closed),
+            pauses=dict(self._pauses),
+            recent=dict(self._recent),
         )
 
     def take(self, record: Mapping[str, Any]) -> None:
@@ -154,6 +166,10 @@ class Recollection:
             case "missed":
                 span = instant_of(record["first"]), instant_of(record["last"])
                 self._spans.setdefault(record["job"], []).append(span)
+            case "paused":
+                self._pauses[record["job"]] = _pause(record)
+            case "resumed":
+                self._pauses.pop(record["job"], None)
 
     def _schedule(self, record: Mapping[str, Any]) -> None:
         name = record["job"]
@@ -175,7 +191,8 @@ class Recollection:
         run, kind = record["run"], TriggerKind(record["trigger"])
         scheduled = instant_of(record["scheduled"])
         self._delayed.pop(run, None)
-        self._open[run] = Open(run, record["job"], scheduled, kind, record["attempt"])
+        known = Open(run, record["job"], scheduled, kind, record["attempt"])
+        self._open[run] = replace(known, by_hand=_by_hand(record))
         if kind in BY_TIME or record["attempt"] == 1:
             self._account(record)
 
@@ -204,16 +221,19 @@ class Recollection:
                 trigger=TriggerKind(record["trigger"]),
                 attempt=record["attempt"] + 1,
                 retry_at=datetime.fromisoformat(record["will_retry_at"]).timestamp(),
+                by_hand=_by_hand(record),
             )
         else:
-            self._ended(record["job"], Outcome(record["outcome"]), record["at"])
+            self._ended(record["job"], Outcome(record["outcome"]), record)
 
-    def _ended(self, job: str, outcome: Outcome, at: str) -> None:
+    def _ended(self, job: str, outcome: Outcome, record: Mapping[str, Any]) -> None:
         """A run has ended for good."""
+        at = datetime.fromisoformat(record["at"]).timestamp()
+        self._recent[job] = followed(self._recent.get(job), outcome, at, record["duration_s"])
         if outcome is Outcome.SUCCEEDED:
-            self._successes[job] = datetime.fromisoformat(at).timestamp()
+            self._successes[job] = at
         for follower in self._chains.ended(job, outcome):
-            self._due.setdefault(follower, []).append(instant_of(at))
+            self._due.setdefault(follower, []).append(int(at))
 
     def _account(self, record: Mapping[str, Any]) -> None:
         """An occurrence is accounted for."""
@@ -223,6 +243,28 @@ class Recollection:
             self._settled.setdefault(job, set()).add(instant)
         elif kind is TriggerKind.AFTER and instant in self._due.get(job, ()):
             self._due[job].remove(instant)
+
+
+def by_hand_of(fields: Mapping[str, Any]) -> ByHand:
+    """What `records.fields_by_hand` gave. Raises KeyError, TypeError or ValueError for anything
+    else."""
+    kwargs = json.dumps(fields["kwargs"])
+    return ByHand(fields["by"], kwargs, tuple(sorted(fields["env"].items())))
+
+
+def _by_hand(record: Mapping[str, Any]) -> ByHand | None:
+    fields = record.get("by_hand")
+    return None if fields is None else by_hand_of(fields)
+
+
+def _pause(record: Mapping[str, Any]) -> Pause:
+    until = record["until"]
+    return Pause(
+        since=datetime.fromisoformat(record["at"]).timestamp(),
+        until=None if until is None else datetime.fromisoformat(until).timestamp(),
+        reason=record["reason"],
+        by=record["by"],
+    )
 
 
 def instant_of(text: str) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stsd.interventions import ByHand
 from stsd.memory import Memory
 from stsd.model import Jobfile, Run
 from stsd.records import Intent, Record
@@ -114,6 +115,7 @@ class Trigger:
     """A job is started by hand. Raises KeyError in the core when there is no such job."""
 
     job: str
+    by_hand: ByHand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,25 @@ class Cancel:
     """A run is called off by hand, in whatever phase it is. Unknown runs have ended already."""
 
     run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseJobs:
+    """These jobs are not to be run when they are due, for `for_s` seconds (None: until they are
+    resumed); `by` is who wants that."""
+
+    jobs: tuple[str, ...]
+    for_s: float | None = None
+    reason: str | None = None
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeJobs:
+    """These jobs are to be run again when they are due. Those that are not paused stay so."""
+
+    jobs: tuple[str, ...]
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +163,8 @@ Event = (
     | Reload
     | Trigger
     | Cancel
+    | PauseJobs
+    | ResumeJobs
     | Stop
 )
 

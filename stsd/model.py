@@ -12,6 +12,8 @@ from datetime import date
 from enum import StrEnum
 from pathlib import Path
 
+from stsd.interventions import ByHand
+
 
 class TriggerKind(StrEnum):
     """What made a job due."""
@@ -317,6 +319,16 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """Who else may use the control socket, by name or number; the `read_` ones may only look."""
+
+    users: tuple[str | int, ...] = ()
+    groups: tuple[str | int, ...] = ()
+    read_users: tuple[str | int, ...] = ()
+    read_groups: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The `[daemon]` table. `pools` are named slots and their number; a pool that is not among
     them has one. `log_dir` and `state_dir` are None where the jobfile leaves them to
@@ -331,6 +343,7 @@ class Settings:
     stop_timeout: float = 30.0
     history_keep: float | None = None
     history_max_size: int | None = None
+    control: Access = Access()
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,13 +363,15 @@ class Run:
     """The execution of one occurrence, or of one trigger by hand.
 
     `id` is the same for the same occurrence on every machine; `job` is the definition that was in
-    force when the run fell due, and stays so through a reload.
+    force when the run fell due, and stays so through a reload. With `by_hand` it has in it already
+    what was given by hand.
     """
 
     id: str
     job: Job
     scheduled: int
     trigger: TriggerKind
+    by_hand: ByHand | None = None
 
 
 @dataclass(frozen=True, slots=True)

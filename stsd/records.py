@@ -6,11 +6,14 @@ The shape of a line is a contract with every reader: names and order of the fiel
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from stsd.interventions import ByHand
 from stsd.model import MissReason, Outcome, SkipReason, TriggerKind, When
 from stsd.plan import plan_of
-from stsd.units import rfc3339
+from stsd.units import escaped, rfc3339
 
 _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
@@ -68,6 +71,7 @@ class Intent:
     trigger: TriggerKind
     attempt: int
     at: float
+    by_hand: ByHand | None = None
 
     def fields(self) -> dict[str, object]:
         """The record as a JSON object, `event` first."""
@@ -79,6 +83,7 @@ class Intent:
             "trigger": self.trigger,
             "attempt": self.attempt,
             "at": rfc3339(self.at),
+            **_by_hand(self.by_hand),
         }
 
 
@@ -138,6 +143,7 @@ class Finished:
     output_discarded: int = 0
     error: str | None = None
     will_retry_at: float | None = None
+    by_hand: ByHand | None = None
 
     def fields(self) -> dict[str, object]:
         """The record as a JSON object, `event` first."""
@@ -161,12 +167,14 @@ class Finished:
             "output_discarded": self.output_discarded,
             "error": self.error,
             "will_retry_at": None if self.will_retry_at is None else rfc3339(self.will_retry_at),
+            **_by_hand(self.by_hand),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A due occurrence was not run, on purpose; `detail` says more of why."""
+    """A due occurrence was not run, on purpose; `detail` says more of why. `run` is None for what
+    was due after others when the last daemon ended: its id went with it."""
 
     job: str
     scheduled: int
@@ -174,6 +182,7 @@ class Skipped:
     at: float
     trigger: TriggerKind
     detail: str | None = None
+    run: str | None = None
 
     def fields(self) -> dict[str, object]:
         """The record as a JSON object, `event` first."""
@@ -185,6 +194,7 @@ class Skipped:
             "at": rfc3339(self.at),
             "trigger": self.trigger,
             "detail": self.detail,
+            "run": self.run,
         }
 
 
@@ -212,9 +222,64 @@ class Missed:
         }
 
 
-Record = Begun | Planned | Intent | Started | Finished | Skipped | Missed
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """From now on, up to `until` (None: for good), a job is not run when it is due."""
+
+    job: str
+    until: float | None
+    reason: str | None
+    by: str | None
+    at: float
+
+    def fields(self) -> dict[str, object]:
+        """The record as a JSON object, `event` first."""
+        return {
+            "event": "paused",
+            "job": self.job,
+            "until": None if self.until is None else rfc3339(self.until),
+            "reason": self.reason,
+            "by": self.by,
+            "at": rfc3339(self.at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A job is run again when it is due; `by` is None where its time was up."""
+
+    job: str
+    by: str | None
+    at: float
+
+    def fields(self) -> dict[str, object]:
+        """The record as a JSON object, `event` first."""
+        return {"event": "resumed", "job": self.job, "by": self.by, "at": rfc3339(self.at)}
+
+
+Record = Begun | Planned | Intent | Started | Finished | Skipped | Missed | Paused | Resumed
+
+
+def fields_by_hand(by_hand: ByHand) -> dict[str, object]:
+    """As a JSON object."""
+    return {"by": by_hand.by, "kwargs": json.loads(by_hand.kwargs), "env": dict(by_hand.env)}
+
+
+def _by_hand(by_hand: ByHand | None) -> dict[str, object]:
+    return {} if by_hand is None else {"by_hand": fields_by_hand(by_hand)}
 
 
 def encode(record: Record) -> bytes:
     """The record as one line of ASCII, with its newline."""
     return _ENCODER.encode(record.fields()).encode("ascii") + b"\n"
+
+
+def ending_in_words(finished: Mapping[str, Any]) -> str:
+    """Why an attempt ended as it did, by the fields of its `finished` record: its error, the signal
+    or the exit code; empty where the outcome says it all. Raises KeyError for a field that is
+    lost."""
+    if finished["error"]:
+        return escaped(str(finished["error"]))
+    if finished["signal"]:
+        return f"signal {finished['signal']}"
+    return f"exit {finished['exit_code']}" if finished["exit_code"] else ""

@@ -24,11 +24,12 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from stsd.archive import Segment, oldest_first, read_lines, segments
+from stsd.archive import oldest_first
 from stsd.carry import carry_of, outputs_of
 from stsd.history import sync_folder
 from stsd.model import Job, Settings
 from stsd.places import Places
+from stsd.segments import Segment, read_lines, segments
 
 _DAY = timedelta(days=1)
 _LEVEL = 6

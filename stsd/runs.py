@@ -7,8 +7,8 @@ from enum import Enum, auto
 
 from stsd.memory import Delayed, Open
 from stsd.messages import Exited
-from stsd.model import Outcome, Reading, Run
-from stsd.records import Finished, Intent, Started
+from stsd.model import Outcome, Reading, Run, SkipReason
+from stsd.records import Finished, Intent, Skipped, Started
 from stsd.timeline import Timeline
 
 UNKNOWN_END = "exit status unknown: it ended while no stsd was there to see it"
@@ -99,18 +99,35 @@ class Live:
             started=begun,
             pid=self.pid,
             born=self.born,
+            by_hand=run.by_hand,
         )
 
     def delayed(self) -> Delayed:
         """What a restart would have to know of the attempt to come."""
         run = self.run
-        return Delayed(run.id, run.job.name, run.scheduled, run.trigger, self.attempt, self.due_at)
+        return Delayed(
+            run=run.id,
+            job=run.job.name,
+            scheduled=run.scheduled,
+            trigger=run.trigger,
+            attempt=self.attempt,
+            retry_at=self.due_at,
+            by_hand=run.by_hand,
+        )
 
 
 def intent(live: Live, now: Reading) -> Intent:
     """The attempt is about to be started."""
     run = live.run
-    return Intent(run.id, run.job.name, run.scheduled, run.trigger, live.attempt, now.wall)
+    return Intent(
+        run=run.id,
+        job=run.job.name,
+        scheduled=run.scheduled,
+        trigger=run.trigger,
+        attempt=live.attempt,
+        at=now.wall,
+        by_hand=run.by_hand,
+    )
 
 
 def started(live: Live, now: Reading) -> Started:
@@ -141,7 +158,13 @@ def finished(live: Live, outcome: Outcome, now: Reading, error: str | None = Non
         outcome=outcome,
         at=now.wall,
         error=error,
+        by_hand=live.run.by_hand,
     )
+
+
+def skipped(run: Run, reason: SkipReason, now: Reading, detail: str | None = None) -> Skipped:
+    """The run is left out, on purpose."""
+    return Skipped(run.job.name, run.scheduled, reason, now.wall, run.trigger, detail, run.id)
 
 
 def ended(live: Live, exit_: Exited, now: Reading) -> Finished:

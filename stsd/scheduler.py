@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from math import floor, inf
 
 from stsd.accounts import CORRECTION_S, Accounts, is_kept
-from stsd.admission import Admission
+from stsd.admission import Admission, job_by_hand
 from stsd.agenda import Agenda
 from stsd.dispatch import Dispatch
+from stsd.interventions import Pause
 from stsd.memory import Delayed, Memory, Open
 from stsd.messages import (
     Action,
@@ -24,10 +25,12 @@ from stsd.messages import (
     DiskFailed,
     Event,
     Exited,
+    PauseJobs,
     Prepared,
     Probed,
     Quit,
     Reload,
+    ResumeJobs,
     Say,
     Spawned,
     SpawnFailed,
@@ -44,9 +47,11 @@ from stsd.model import (
     Reading,
     Run,
     TriggerKind,
+    When,
 )
-from stsd.plan import Plan, plan_of
-from stsd.runs import WITH_CHILD, Child
+from stsd.pauses import Pauses
+from stsd.runs import WITH_CHILD, Child, Live
+from stsd.statusrows import Standing, standing_of_lives
 from stsd.units import rfc3339
 
 # After any other event there may be room, or need, for a start, and starts are made by a Tick.
@@ -72,7 +77,8 @@ class Scheduler:
         # Jobs that run while nothing can be recorded have an agenda that goes on meanwhile.
         self._agendas = {policy: Agenda() for policy in LogFailure}
         self._dispatch = Dispatch(jobfile.settings, draw)
-        self._admission = Admission(self._dispatch)
+        self._pauses = Pauses(self._dispatch.actions)
+        self._admission = Admission(self._dispatch, self._pauses)
         self._accounts = Accounts(self._dispatch, self._admission)
         self._last: Reading | None = None
         self._held = False
@@ -85,6 +91,25 @@ class Scheduler:
         """The jobfile in force."""
         return self._jobfile
 
+    @property
+    def held(self) -> bool:
+        """Whether the history cannot be written, and most jobs therefore wait."""
+        return self._held
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing is started any more."""
+        return self._stops > 0
+
+    def live(self) -> tuple[Live, ...]:
+        """Every run that has not ended, in the order in which they fell due."""
+        return self._dispatch.live()
+
+    def standing(self) -> Standing:
+        """How the jobs stand."""
+        lives, recent = self._dispatch.live(), self._accounts.recent
+        return standing_of_lives(lives, recent, self._pauses.by_job)
+
     def wake(self) -> Wake:
         """When to step next if nothing happens before."""
         if self._restless:
@@ -92,6 +117,7 @@ class Scheduler:
         timers = [self._dispatch.earliest_timer(), self._stop_at]
         mono = min((timer for timer in timers if timer is not None), default=None)
         instants = [agenda.earliest() for agenda in self._active()]
+        instants.append(self._pauses.earliest_end())
         wall = min((instant for instant in instants if instant is not None), default=None)
         return Wake(wall, mono)
 
@@ -105,6 +131,8 @@ class Scheduler:
             chains=self._accounts.chains(),
             closed=self._accounts.closed,
             successes=dict(self._dispatch.successes),
+            pauses=dict(self._pauses.by_job),
+            recent=dict(self._accounts.recent),
         )
 
     def step(self, event: Event, now: Reading) -> list[Action]:
@@ -120,22 +148,30 @@ class Scheduler:
                 self._dispatch.hear(event, now)
             case Committed() | DiskFailed() | DiskBack():
                 self._hear_of_the_disk(event, now)
-            case Reload() | Trigger() | Cancel() | Stop():
+            case Reload() | Trigger() | Cancel() | PauseJobs() | ResumeJobs() | Stop():
                 self._obey(event, now)
         self._accounts.follow_up(self._jobfile.jobs, now)
         actions = list(self._dispatch.actions)
         self._dispatch.actions.clear()
         return actions
 
-    def _obey(self, order: Reload | Trigger | Cancel | Stop, now: Reading) -> None:
+    def _obey(
+        self, order: Reload | Trigger | Cancel | PauseJobs | ResumeJobs | Stop, now: Reading
+    ) -> None:
         match order:
             case Reload():
                 self._reload(order.jobfile, now)
             case Trigger():
                 job = self._jobfile.jobs[order.job]
-                self._admission.admit_untimed(job, TriggerKind.MANUAL, now)
+                by_hand = order.by_hand
+                self._admission.admit_untimed(job, TriggerKind.MANUAL, now, by_hand=by_hand)
             case Cancel():
                 self._dispatch.cancel(order.run_id, now)
+            case PauseJobs():
+                until = None if order.for_s is None else round(now.wall + order.for_s, 3)
+                self._pauses.begin(order.jobs, Pause(now.wall, until, order.reason, order.by))
+            case ResumeJobs():
+                self._pauses.end(order.jobs, order.by, now)
             case Stop():
                 self._stop(now)
 
@@ -147,6 +183,7 @@ class Scheduler:
             self._stop_at = None
             self._dispatch.interrupt(now)
         self._meet(self._active(), now, MissReason.SLEPT)
+        self._pauses.expire(now)
         if not self._stops:
             self._dispatch.fill(now)
         elif not self._dispatch.children:
@@ -185,6 +222,7 @@ class Scheduler:
     # -- the beginning, and what was before it
 
     def _begin(self, begin: Begin, now: Reading) -> None:
+        self._pauses.recall(begin.memory.pauses)
         self._resume(begin.memory, now)
         self._enter(self._accounts.settle(self._jobfile.jobs, begin.memory, now), now)
         if not begin.in_place:
@@ -210,7 +248,9 @@ class Scheduler:
     def _remembered(self, trace: Open | Delayed) -> Run:
         """A run of an earlier daemon; of a job that is gone only the name is left."""
         job = self._jobfile.jobs.get(trace.job) or Job(trace.job, ArgvTask(()))
-        return Run(trace.run, job, trace.scheduled, trace.trigger)
+        if trace.by_hand is not None:
+            job = job_by_hand(job, trace.by_hand)
+        return Run(trace.run, job, trace.scheduled, trace.trigger, trace.by_hand)
 
     # -- orders
 
@@ -231,11 +271,13 @@ class Scheduler:
         self._enter(marks, now)
         self._dispatch.resize(jobfile.settings)
         added = [name for name in new if name not in old]
+        removed = [name for name in old if name not in new]
+        self._accounts.forget(removed)
         changed = [name for name in new if name in old and new[name] != old[name]]
         fields = {
             "added": added,
             "changed": changed,
-            "removed": [name for name in old if name not in new],
+            "removed": removed,
             "unchanged": len(new) - len(added) - len(changed),
         }
         self._do(Say("info", "reloaded", fields))
@@ -250,7 +292,7 @@ class Scheduler:
         """Open and close the books of all jobs whose schedule is another one from now on."""
         self._dispatch.forget([name for name in old if name not in new], now)
         for name in {**old, **new}:
-            before, after = _plan_in_force(old.get(name)), _plan_in_force(new.get(name))
+            before, after = _when_in_force(old.get(name)), _when_in_force(new.get(name))
             if before == after:
                 continue
             self._dispatch.supersede([name], now)
@@ -295,5 +337,5 @@ class Scheduler:
         self._dispatch.actions.append(action)
 
 
-def _plan_in_force(job: Job | None) -> Plan | None:
-    return plan_of(job.when) if job is not None and is_kept(job) else None
+def _when_in_force(job: Job | None) -> When | None:
+    return job.when if job is not None and is_kept(job) else None

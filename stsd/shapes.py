@@ -123,7 +123,7 @@ SECRETS = Secrets(
             Field("file", FilePath(), "a file that holds nothing else"),
             Field(
                 "credential",
-                Text("a credential's name", r"(?!\.\.?$)[^/\s]{1,255}"),
+                Text("a credential's name", r"(?!\.\.?$)[^/ \t\n\r\f\v]{1,255}"),
                 "the name of a credential of systemd's, in $CREDENTIALS_DIRECTORY",
             ),
             Field("command", COMMAND, "a command that prints it"),
@@ -169,7 +169,7 @@ NOTIFY = Table(
 USER = Account()
 GROUP_NAME = Account(group=True)
 POOL = Text("a pool's name", NAME_PATTERN)
-TAG = Text("a word of letters, digits and . _ : / -", r"[\w][\w.:/-]{0,63}")
+TAG = Text("a word of letters, digits and . _ : / -", "[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,63}")
 METRICS = Table(
     (
         Field("file", FilePath(), "a file for the textfile collector"),
@@ -184,7 +184,9 @@ HISTORY = Table(
 )
 CONTROL = Table(
     (
-        Field("users", ListOf(USER), "users who may"),
-        Field("groups", ListOf(GROUP_NAME), "groups whose members may"),
+        Field("users", ListOf(USER, alone=True), "users who may do everything"),
+        Field("groups", ListOf(GROUP_NAME, alone=True), "groups whose members may do everything"),
+        Field("read_users", ListOf(USER, alone=True), "users who may only look"),
+        Field("read_groups", ListOf(GROUP_NAME, alone=True), "groups whose members may only look"),
     )
 )

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from stsd.history import sync_folder
-from stsd.memory import Book, Chain, Delayed, Memory, Open
+from stsd.interventions import Pause
+from stsd.memory import Book, Chain, Delayed, Memory, Open, by_hand_of
 from stsd.model import TriggerKind
+from stsd.recent import fields_of, recent_of
+from stsd.records import fields_by_hand
 from stsd.units import rfc3339
 
-VERSION = 2
+VERSION = 3
 _NAME = "state.json"
 
 
@@ -37,14 +40,16 @@ def save(state_dir: Path, snapshot: Snapshot, at: float) -> None:
         "boot": memory.boot,
         "history": list(snapshot.position) if snapshot.position else None,
         "jobs": {name: _book_fields(book) for name, book in memory.books.items()},
-        "runs": [asdict(attempt) for attempt in memory.open.values()],
-        "delayed": [asdict(delayed) for delayed in memory.delayed.values()],
+        "runs": [_trace_fields(attempt) for attempt in memory.open.values()],
+        "delayed": [_trace_fields(delayed) for delayed in memory.delayed.values()],
         "chains": {
             name: {"met": sorted(chain.met), "due": chain.due}
             for name, chain in memory.chains.items()
         },
         "successes": memory.successes,
         "closed": memory.closed,
+        "pauses": {name: asdict(pause) for name, pause in memory.pauses.items()},
+        "recent": {name: fields_of(recent) for name, recent in memory.recent.items()},
     }
     new = state_dir / f"{_NAME}.new"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -60,7 +65,7 @@ def load(state_dir: Path) -> Snapshot | None:
     """The last snapshot; None if there is none that can be read."""
     try:
         return _snapshot(json.loads((state_dir / _NAME).read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
@@ -68,8 +73,8 @@ def _snapshot(state: dict[str, Any]) -> Snapshot:
     if state["version"] != VERSION:
         raise ValueError(f"a snapshot of version {state['version']}")
     books = {name: _book(fields) for name, fields in state["jobs"].items()}
-    attempts = [Open(**_with_trigger(fields)) for fields in state["runs"]]
-    delayed = [Delayed(**_with_trigger(fields)) for fields in state["delayed"]]
+    attempts = [Open(**_trace(fields)) for fields in state["runs"]]
+    delayed = [Delayed(**_trace(fields)) for fields in state["delayed"]]
     memory = Memory(
         books=books,
         open={attempt.run: attempt for attempt in attempts},
@@ -81,6 +86,8 @@ def _snapshot(state: dict[str, Any]) -> Snapshot:
         },
         successes=state["successes"],
         closed=state["closed"],
+        pauses={name: Pause(**fields) for name, fields in state["pauses"].items()},
+        recent={name: recent_of(fields) for name, fields in state["recent"].items()},
     )
     position = state["history"]
     return Snapshot(memory, (str(position[0]), int(position[1])) if position else None)
@@ -103,5 +110,11 @@ def _book(fields: dict[str, Any]) -> Book:
     )
 
 
-def _with_trigger(fields: dict[str, Any]) -> dict[str, Any]:
-    return fields | {"trigger": TriggerKind(fields["trigger"])}
+def _trace_fields(trace: Open | Delayed) -> dict[str, object]:
+    by_hand = None if trace.by_hand is None else fields_by_hand(trace.by_hand)
+    return asdict(trace) | {"by_hand": by_hand}
+
+
+def _trace(fields: dict[str, Any]) -> dict[str, Any]:
+    by_hand = None if fields["by_hand"] is None else by_hand_of(fields["by_hand"])
+    return fields | {"trigger": TriggerKind(fields["trigger"]), "by_hand": by_hand}

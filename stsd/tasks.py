@@ -12,24 +12,24 @@ from stsd.model import ArgvTask, HttpTask, MessageTask, PythonTask, ShellTask, T
 from stsd.report import Place, Report
 from stsd.values import Fault, Step
 
-_WHATS = ("command", "python", "http", "message")
-_OF_PYTHON = ("args", "kwargs", "path", "interpreter", "warm")
+WHATS = ("command", "python", "http", "message")
+OF_PYTHON = ("args", "kwargs", "path", "interpreter", "warm")
 
 
 def check_together(report: Report, place: Place, table: dict[str, Any]) -> None:
     """Reports keys of a job that contradict each other, or that nothing can come of."""
-    whats = [key for key in _WHATS if key in table]
+    whats = [key for key in WHATS if key in table]
     if not whats and not any(key not in JOB_KEYS for key in table):
         remedy = 'add command = "…" or python = "package.module:callable"'
         report.error(place, Fault("says nothing to run", remedy, on_key=True))
     for other in whats[1:]:
-        message = f"a job has one of {', '.join(_WHATS)}; there is `{whats[0]}`"
+        message = f"a job has one of {', '.join(WHATS)}; there is `{whats[0]}`"
         report.error(
             place,
             Fault(message, "make two jobs of it", (other,), on_key=True),
             see=Place(place.source, (*place.path, whats[0])),
         )
-    for key in _OF_PYTHON:
+    for key in OF_PYTHON:
         if key in table and "python" not in table:
             stray(report, place, key, "belongs to `python`, which is not there")
     if "shell" in table and whats and not _uses_a_shell(table):

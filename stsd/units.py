@@ -11,16 +11,14 @@ from datetime import UTC, date, datetime, time
 from stsd.errors import UnitError
 
 _SECONDS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1, "ms": 0.001}
-_DURATION = re.compile(
-    r"(?:(\d+(?:\.\d+)?)w)?(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?"
-    r"(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?",
-    re.ASCII,
-)
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", re.ASCII)
+_NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
+DURATION = re.compile("".join(f"(?:{_NUMBER}{unit})?" for unit in _SECONDS))
+SIZE = re.compile(f"{_NUMBER}([KMGT]?)(?:i?B)?")
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _DURATION_REMEDY = 'write a duration such as "90s", "5m" or "1h30m", or a number of seconds'
 _SIZE_REMEDY = 'write a size such as "512M" or "2G", or a number of bytes'
 LONGEST_SECONDS = 100 * 366 * 86400
+LARGEST_SIZE = 1 << 60
 
 
 def parse_duration(value: object) -> float:
@@ -31,7 +29,7 @@ def parse_duration(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise UnitError(f"a duration cannot be {shown(value)}", _DURATION_REMEDY)
     if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip()) if len(value) <= 64 else None
+        match = DURATION.fullmatch(value.strip()) if len(value) <= 64 else None
         if match is None or not any(match.groups()):
             raise UnitError(f"{shown(value)} is not a duration", _DURATION_REMEDY)
         seconds = sum(
@@ -56,13 +54,13 @@ def parse_size(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise UnitError(f"a size cannot be {shown(value)}", _SIZE_REMEDY)
     if isinstance(value, str):
-        match = _SIZE.fullmatch(value.strip()) if len(value) <= 64 else None
+        match = SIZE.fullmatch(value.strip()) if len(value) <= 64 else None
         if match is None:
             raise UnitError(f"{shown(value)} is not a size", _SIZE_REMEDY)
         size = int(float(match[1]) * _BYTES[match[2]])
     else:
         size = value
-    if not 0 < size <= 1 << 60:
+    if not 0 < size <= LARGEST_SIZE:
         raise UnitError(f"a size of {shown(value)} is out of range", _SIZE_REMEDY)
     return size
 
@@ -97,6 +95,15 @@ def rfc3339(instant: float) -> str:
     milliseconds = round(instant * 1000)
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+
+
+def from_rfc3339(text: str) -> float:
+    """Seconds since the epoch of an RFC 3339 instant. Raises ValueError unless it has an offset,
+    and TypeError for what is no text."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no offset")
+    return moment.timestamp()
 
 
 def compact(instant: int) -> str:

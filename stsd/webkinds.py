@@ -14,10 +14,10 @@ from stsd.references import malformed
 from stsd.units import shown
 from stsd.values import BadValueError, Fault, Text, refuse
 
-_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_SET_BY_STSD = ("content-length", "transfer-encoding", "connection")
+HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+SET_BY_STSD = ("content-length", "transfer-encoding", "connection")
 _HTTP = r"(?i:https?)://(?:[^/?#@]*@)?(?:\[[0-9a-fA-F:.]+\]|[^/?#:@]+)(?::([^/?#]*))?(?:[/?#].*)?"
-_HOST_PORT = r"(\[[0-9a-fA-F:.]+\]|[^\[\]:/@]+):([0-9]{1,5})"
+HOST_PORT = r"(\[[0-9a-fA-F:.]+\]|[^\[\]:/@]+):([0-9]{1,5})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Template:
 
     def read(self, value: object, folder: str) -> str:
         """The text as it is."""
-        text = Text(self.form, empty=self.empty, longest=_LONGEST).read(value, folder)
+        text = Text(self.form, empty=self.empty, longest=LONGEST_TEMPLATE).read(value, folder)
         if self.line and ("\n" in text or "\r" in text):
             raise refuse("holds a newline", "write it on one line")
         place = malformed(text)
@@ -78,9 +78,9 @@ class Headers:
 
 def _of(name: str, text: object, seen: set[str]) -> tuple[Fault, ...]:
     """What is wrong with one header."""
-    if not re.fullmatch(_HEADER_NAME, name):
+    if not re.fullmatch(HEADER_NAME, name):
         return (Fault("is not a header's name", "", (name,), on_key=True),)
-    if name.lower() in _SET_BY_STSD:
+    if name.lower() in SET_BY_STSD:
         return (Fault("is set by stsd itself", "take it out", (name,), on_key=True),)
     if name.lower() in seen:
         return (Fault("is there twice, but for its case", "take one out", (name,), on_key=True),)
@@ -111,7 +111,7 @@ class HostPort:
     def read(self, value: object, folder: str) -> tuple[str, int]:
         """Host (an IPv6 address without its brackets) and port."""
         text = Text("a host and a port").read(value, folder)
-        match = re.fullmatch(_HOST_PORT, text)
+        match = re.fullmatch(HOST_PORT, text)
         if match is None or any(char.isspace() for char in text):
             remedy = 'such as "example.com:443" or "[::1]:443"'
             raise refuse(f"{shown(text)} is not a host and a port", remedy)
@@ -133,6 +133,6 @@ def _is_port(text: str) -> bool:
     return bool(re.fullmatch("[0-9]{1,5}", text)) and 0 < int(text) < 65536
 
 
-_LONGEST = 1024 * 1024
+LONGEST_TEMPLATE = 1024 * 1024
 _URL = Template("a URL", line=True)
 _HEADER = Template(empty=True, line=True)

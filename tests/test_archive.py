@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from stsd.archive import newest_first, oldest_first, parsed, segments, tail_position
+from stsd.archive import newest_first, oldest_first, tail_position
 from stsd.history import History
 from stsd.model import SkipReason, TriggerKind
 from stsd.records import Skipped, encode
+from stsd.segments import parsed, segments
 
 DAY = 86400
 

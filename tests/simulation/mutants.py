@@ -19,6 +19,7 @@ from stsd.history import History
 from stsd.memory import Book
 from stsd.messages import Commit
 from stsd.model import SkipReason
+from stsd.pauses import Pauses
 from stsd.runqueue import RunQueue
 from stsd.scheduler import Scheduler
 
@@ -138,6 +139,19 @@ def the_splay_is_rolled_anew() -> Iterator[None]:
     triggers._schedule.cache_clear()
 
 
+def a_pause_is_forgotten_at_a_restart() -> AbstractContextManager[Any]:
+    return mock.patch.object(Pauses, "recall", return_value=None)
+
+
+def a_pause_never_ends_by_itself() -> AbstractContextManager[Any]:
+    whole = Pauses.over
+
+    def over(self: Pauses, job: str, instant: float) -> Any:
+        return whole(self, job, float("-inf"))
+
+    return mock.patch.object(Pauses, "over", over)
+
+
 MUTANTS: list[Mutant] = [
     the_fsync_is_left_out,
     the_folder_is_not_synced,
@@ -153,4 +167,6 @@ MUTANTS: list[Mutant] = [
     one_missed_too_many,
     a_reload_forgets_the_marks,
     the_splay_is_rolled_anew,
+    a_pause_is_forgotten_at_a_restart,
+    a_pause_never_ends_by_itself,
 ]

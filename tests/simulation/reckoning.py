@@ -17,6 +17,7 @@ from typing import Any
 from tests.simulation.chains import Chains
 from tests.simulation.demand import between, demanded
 from tests.simulation.drawing import DAY, START
+from tests.simulation.pauses import Pauses
 from tests.simulation.universe import Universe
 
 FIRST = START - 2 * DAY
@@ -58,10 +59,11 @@ def reckon(universe: Universe) -> Reckoning:
     total = Reckoning(list(universe.violations))
     total.demanded = sum(sum(job.least.values()) for job in jobs.values())
     runs: dict[str, dict[str, Any]] = {}
-    chains = Chains()
+    chains, pauses = Chains(), Pauses()
     for record in _records(universe.disk.log_dir / "history"):
         event = record["event"]
         chains.take(record)
+        pauses.take(record)
         if event == "schedule" and record["when"] is not None and record["job"] in jobs:
             jobs[record["job"]].known += 1
         elif event == "skipped":
@@ -81,7 +83,7 @@ def reckon(universe: Universe) -> Reckoning:
         if short:
             total.faults.append(f"{name}: {len(short)} lost, the first at {min(short)}")
     _check_ends(runs, total)
-    total.faults += chains.closed()
+    total.faults += chains.closed() + pauses.faults
     total.faults = [f"seed {universe.seed}: {fault}" for fault in total.faults]
     return total
 

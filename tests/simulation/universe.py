@@ -28,12 +28,14 @@ from stsd.messages import (
     Commit,
     Event,
     Exited,
+    PauseJobs,
     Prepare,
     Prepared,
     Probe,
     Probed,
     Quit,
     Reload,
+    ResumeJobs,
     Send,
     Spawn,
     Spawned,
@@ -53,7 +55,10 @@ from tests.simulation.drawing import DAY, POOLS, START, Drawing, Profile
 
 LONGEST_SLEEP_S = 4.0
 LAST = ("calm", "close", "stop")
-FAULTS = ["step", "suspend", "disk", "forks", "in_place", "cancel", "trigger", "snapshot"]
+FAULTS = [
+    *("step", "suspend", "disk", "forks", "in_place", "snapshot"),
+    *("cancel", "trigger", "pause", "resume"),
+]
 
 
 @dataclass(slots=True)
@@ -465,6 +470,15 @@ class Universe:
     def _fault_trigger(self) -> None:
         if self.jobfile.jobs:
             self._drive(Trigger(self.draw.choice(sorted(self.jobfile.jobs))))
+
+    def _fault_pause(self) -> None:
+        if self.jobfile.jobs:
+            jobs = self.draw.choices(sorted(self.jobfile.jobs), k=3)
+            for_s = self.draw.choice([None, 0.5, 90.0, 7200.0, 2 * DAY])
+            self._drive(PauseJobs(tuple(jobs), for_s, "chaos", "somebody"))
+
+    def _fault_resume(self) -> None:
+        self._drive(ResumeJobs(tuple(self._scheduler.standing().pauses), "somebody"))
 
     def _fault_snapshot(self) -> None:
         self.disk.lose_snapshot()
