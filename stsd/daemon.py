@@ -6,26 +6,27 @@ but in `select`, and has no thread.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import selectors
 import signal
-import socket
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from structlog.typing import FilteringBoundLogger
 
 from stsd import __version__, retention, wallclock
 from stsd.bookkeeper import Bookkeeper
+from stsd.control import Control
 from stsd.crew import Crew
 from stsd.errors import JobfileError
 from stsd.housekeeping import Housekeeping
+from stsd.journal import Journal
 from stsd.logs import Sink
 from stsd.memory import Open
 from stsd.messages import (
@@ -48,26 +49,23 @@ from stsd.messages import (
     Write,
 )
 from stsd.model import Jobfile, Outcome, Reading
+from stsd.orders import House, Orders
+from stsd.output import opened_output
+from stsd.peers import rights_of
 from stsd.places import Places
 from stsd.records import Begun, Finished, Intent, Missed, Planned, Record
 from stsd.recovery import boot_id, recall
 from stsd.scheduler import Scheduler
+from stsd.signals import Signals, put_off
 from stsd.systemd import Notifier
+from stsd.units import rfc3339
 
 # A step of the clock, or a resume from sleep, is noticed within five seconds.
 LONGEST_SLEEP_S = 4.0
 # What it takes, beside the waiting for runs, to end in good order.
 STOP_MARGIN_S = 5.0
-
-_HANDLED = (
-    signal.SIGHUP,
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-)
-# Python ignores these two for itself; Popen gives their default back to each child.
-_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+# How long an overdue snapshot waits for a moment at which nobody minds.
+SNAPSHOT_PATIENCE_S = 50.0
 
 
 def read_clock() -> Reading:
@@ -79,7 +77,8 @@ def read_clock() -> Reading:
 class World:
     """What a daemon is given of the outside. `load` reads the jobfile anew, and raises
     JobfileError; `restart` replaces the process in place, and does not return; `in_place` tells
-    that this has just been done; `environ` is the children's base environment."""
+    that this has just been done; `environ` is the children's base environment; `sockets` are the
+    folders that the control socket may be in."""
 
     load: Callable[[], Jobfile]
     restart: Callable[[], None]
@@ -87,8 +86,9 @@ class World:
     places: Places
     environ: Mapping[str, str]
     log: FilteringBoundLogger
-    sink: Sink
+    sink: Sink | Journal
     notifier: Notifier
+    sockets: Sequence[Path]
 
 
 class Daemon:
@@ -105,18 +105,35 @@ class Daemon:
         )
         self._books = Bookkeeper(places, time.monotonic())
         self._housekeeping = Housekeeping(world.environ)
+        house = House(
+            self._scheduler, self._obey, world.load, self._reload, read_clock, self._about
+        )
+        self._control = Control(
+            self._selector,
+            world.sockets,
+            rights_of(jobfile.settings.control, os.geteuid()),
+            Orders(house).answer,
+            partial(opened_output, places.log_dir),
+            world.log,
+        )
+        self._since = read_clock().wall
+        self._reloaded: dict[str, object] | None = None
         self._done = False
         self._fed_at = 0.0
+        self._save_s = 0.0
 
     def run(self) -> None:
         """Run until a signal ends it. An error in here is a fault of stsd's own and ends it too."""
-        inbox = self._catch_signals()
+        signals = Signals()
+        self._selector.register(signals.inbox, selectors.EVENT_READ, signals)
         jobs = len(self._scheduler.jobfile.jobs)
         self._log.info("started_daemon", jobs=jobs, log_dir=str(self._world.places.log_dir))
         self._begin()
+        self._control.open(time.monotonic())
         self._world.notifier.ready(self._status())
         while not self._done:
-            self._turn(inbox)
+            self._turn(signals)
+        self._control.close()
         for event in self._crew.settle():
             self._drive(event)
         self._save()
@@ -146,21 +163,24 @@ class Daemon:
     def _tell_damage(self, segment: Path, line: bytes) -> None:
         self._log.warning("damaged_line", file=str(segment), line=repr(line[:80]))
 
-    def _turn(self, inbox: socket.socket) -> None:
+    def _turn(self, signals: Signals) -> None:
         for key, _ in self._selector.select(self._longest_sleep()):
-            if key.data is inbox:
-                for number in inbox.recv(4096):
-                    self._on_signal(signal.Signals(number))
+            if key.data is signals:
+                for number in signals.taken():
+                    self._on_signal(number)
+            elif key.data is self._control:
+                self._control.hear(key, time.monotonic())
             else:
                 for event in self._crew.hear(key):
                     self._drive(event)
         for event in self._crew.tend(time.monotonic()):
             self._drive(event)
+        self._control.tend(time.monotonic())
         self._drive(Tick())
         self._tend_books()
-        if self._books.snapshot_overdue(time.monotonic()):
-            self._save()
+        self._save_at_leisure()
         self._keep_house()
+        self._world.sink.flush()
         self._feed_watchdog()
 
     def _longest_sleep(self) -> float:
@@ -172,7 +192,11 @@ class Daemon:
             sleeps.append(wake.mono - now.mono)
         if self._world.notifier.watchdog_interval is not None:
             sleeps.append(self._fed_at + self._world.notifier.watchdog_interval - now.mono)
-        patience = (self._crew.patience(), self._books.patience(now.mono))
+        patience = (
+            self._crew.patience(),
+            self._books.patience(now.mono),
+            self._control.patience(now.mono),
+        )
         sleeps += [seconds for seconds in patience if seconds is not None]
         return max(0.0, min(sleeps))
 
@@ -186,6 +210,11 @@ class Daemon:
                 answer = self._perform(action)
                 if answer is not None:
                     events.append(answer)
+
+    def _obey(self, order: Event) -> None:
+        """Do what a person asks, and have it on record before it is answered."""
+        self._drive(order)
+        self._tend_books()
 
     def _perform(self, action: Action) -> Event | None:
         match action:
@@ -207,6 +236,7 @@ class Daemon:
 
     def _note(self, record: Record) -> None:
         self._books.note(record, time.monotonic())
+        self._control.publish(record, time.monotonic())
         self._log_record(record)
 
     def _tend_books(self) -> None:
@@ -217,13 +247,24 @@ class Daemon:
                 self._log.warning("history_written_again")
             self._drive(event)
 
+    def _save_at_leisure(self) -> None:
+        """The loop stands still for a snapshot of many jobs: take it when nothing is due for twice
+        as long as the last one took, if that comes in time."""
+        mono = time.monotonic()
+        if self._books.snapshot_overdue(mono) and (
+            self._longest_sleep() > 2 * self._save_s
+            or self._books.snapshot_overdue(mono - SNAPSHOT_PATIENCE_S)
+        ):
+            self._save()
+
     def _save(self) -> None:
         """Keep the next start short; without a snapshot it reads the history."""
+        now = read_clock()
         try:
-            now = read_clock()
             self._books.save(self._scheduler.memory(), boot_id(), now)
         except OSError as error:
             self._log.warning("state_not_saved", error=str(error))
+        self._save_s = time.monotonic() - now.mono
 
     def _keep_house(self) -> None:
         jobfile = self._scheduler.jobfile
@@ -236,26 +277,10 @@ class Daemon:
 
     # -- signals
 
-    def _catch_signals(self) -> socket.socket:
-        """Turn signals into bytes on a socket; leave all others as a fresh process has them, for
-        a child inherits what is ignored or blocked."""
-        inbox, outbox = socket.socketpair()
-        inbox.setblocking(False)
-        outbox.setblocking(False)
-        self._outbox = outbox
-        for number in signal.valid_signals():
-            if signal.getsignal(number) is signal.SIG_IGN and number not in _IGNORED_BY_PYTHON:
-                signal.signal(number, signal.SIG_DFL)
-        signal.set_wakeup_fd(outbox.fileno(), warn_on_full_buffer=False)
-        for number in _HANDLED:
-            signal.signal(number, _woken)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        self._selector.register(inbox, selectors.EVENT_READ, inbox)
-        return inbox
-
     def _on_signal(self, number: signal.Signals) -> None:
         if number is signal.SIGHUP:
-            self._reload()
+            with contextlib.suppress(JobfileError):  # the log has been told
+                self._reload()
         elif number is signal.SIGUSR1:
             self._reopen()
         elif number is signal.SIGUSR2:
@@ -280,8 +305,10 @@ class Daemon:
         return jobfile.settings.stop_timeout + max(graces, default=0.0) + STOP_MARGIN_S
 
     def _reload(self) -> None:
-        """All or nothing: a jobfile with any fault leaves everything as it was."""
+        """All or nothing: a jobfile with any fault leaves everything as it was. Raises
+        JobfileError."""
         self._world.notifier.reloading()
+        self._reloaded = {"at": rfc3339(read_clock().wall), "problem": None}
         wallclock.reread()
         try:
             jobfile = self._world.load()
@@ -290,7 +317,8 @@ class Daemon:
                 self._log.error("reload_refused", problem=str(problem))
             status = f"{self._status()}; the last reload was refused: {error.problems[0]}"
             self._world.notifier.ready(status)
-            return
+            self._reloaded["problem"] = str(error.problems[0])
+            raise
         for warning in jobfile.warnings:
             self._log.warning("jobfile", warning=warning)
         old, new = self._scheduler.jobfile.settings, jobfile.settings
@@ -298,6 +326,7 @@ class Daemon:
             self._log.warning("needs_restart", keys="daemon.log_dir, daemon.state_dir")
         self._crew.renew()
         self._drive(Reload(jobfile))
+        self._control.permit(rights_of(new.control, os.geteuid()))
         self._world.notifier.ready(self._status())
 
     def _restart(self) -> None:
@@ -316,13 +345,26 @@ class Daemon:
         for event in self._crew.settle():
             self._drive(event)
         self._tend_books()
+        self._control.close()
         self._save()
         self._log.info("restarting_in_place")
-        # A signal that comes before the new process is ready for it waits until it is.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+        put_off()
         self._world.restart()
 
     # -- words
+
+    def _about(self) -> dict[str, object]:
+        jobfile, where = self._scheduler.jobfile, self._world.places
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "jobfile": str(jobfile.path),
+            "jobs": len(jobfile.jobs),
+            "since": rfc3339(self._since),
+            "log_dir": str(where.log_dir),
+            "state_dir": str(where.state_dir),
+            "reload": self._reloaded,
+        }
 
     def _status(self) -> str:
         jobs = len(self._scheduler.jobfile.jobs)
@@ -346,7 +388,3 @@ class Daemon:
         if interval is not None and now >= self._fed_at + interval:
             self._world.notifier.watchdog()
             self._fed_at = now
-
-
-def _woken(number: int, frame: FrameType | None) -> None:
-    """The wake-up descriptor has told the loop already; a handler must be there for it to do so."""

@@ -14,6 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from stsd.client import Client, find
+from stsd.errors import NoDaemonError
+
 STSD = [sys.executable, "-m", "stsd"]
 DEADLINE_S = 20.0
 
@@ -38,7 +41,8 @@ def descriptors() -> list[str]:
 
 def clean_environment() -> dict[str, str]:
     """The test's environment without what would tell stsd where to look."""
-    ours = ("STSD_", "LOG_LEVEL", "XDG_", "NOTIFY_SOCKET", "LOGS_DIRECTORY", "STATE_DIRECTORY")
+    of_systemd = ("NOTIFY_SOCKET", "LOGS_DIRECTORY", "STATE_DIRECTORY", "RUNTIME_DIRECTORY")
+    ours = ("STSD_", "LOG_LEVEL", "XDG_", *of_systemd)
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 
@@ -51,6 +55,13 @@ class Stsd:
         self.log = folder / "daemon.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.write(jobs)
+        self._runtime = folder / "run"
+        self._runtime.mkdir(mode=0o700, exist_ok=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the daemon and the commands are started with: nothing of the machine's own."""
+        return clean_environment() | {"RUNTIME_DIRECTORY": str(self._runtime)}
 
     def write(self, jobs: str) -> None:
         """Put these jobs into the jobfile, below the daemon's table."""
@@ -65,7 +76,7 @@ class Stsd:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                env=clean_environment(),
+                env=self.environment,
             )
         self.wait_for_event("started_daemon")
         return self
@@ -94,6 +105,17 @@ class Stsd:
         self.signal(signal.SIGTERM)
         return self.process.wait(DEADLINE_S)
 
+    def client(self) -> Client:
+        """A connection to its daemon, as soon as that lets one in."""
+
+        def connected() -> Client | None:
+            try:
+                return find(self.jobfile, self.environment)
+            except NoDaemonError:
+                return None
+
+        return wait_for(connected, "the control socket is there")
+
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """One command of the command line, on this jobfile."""
         return subprocess.run(
@@ -101,7 +123,7 @@ class Stsd:
             capture_output=True,
             text=True,
             timeout=DEADLINE_S,
-            env=clean_environment(),
+            env=self.environment,
             check=False,
         )
 

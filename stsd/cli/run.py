@@ -9,15 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from structlog.typing import FilteringBoundLogger
+
 from stsd.child import base_environment
 from stsd.cli.common import config_path
 from stsd.daemon import Daemon, World
 from stsd.detach import detached
 from stsd.errors import UsageError
 from stsd.jobfile import load, machine_zone
+from stsd.journal import Journal, leads_to_journal
 from stsd.lock import Lock
-from stsd.logs import LEVELS, Sink, level_from, open_log
+from stsd.logs import LEVELS, Sink, level_from, open_journal, open_log
 from stsd.places import places
+from stsd.sockets import folders
 from stsd.systemd import Notifier
 
 EXAMPLE = """\
@@ -33,6 +37,8 @@ signals:
 
 
 _RESTARTED = "STSD_RESTARTED"
+# How long an end waits for a log that is slow to take its last lines.
+_LAST_WORDS_S = 1.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +59,6 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.pidfile and not arguments.daemon:
         raise UsageError("--pidfile goes with --daemon; in the foreground the pid is the shell's")
     in_place = os.environ.pop(_RESTARTED, "") == str(os.getpid())
-    restart = partial(_restart, dict(os.environ), Path.cwd())
     path = config_path(arguments)
     if arguments.daemon:
         path = path.absolute()
@@ -61,20 +66,16 @@ def run(arguments: argparse.Namespace) -> int:
     jobfile = read()
     where = places(jobfile.settings, os.environ)
     lock = Lock(where.state_dir)
-    sink = Sink(path=where.log_dir / "stsd.log") if arguments.daemon else Sink(stream=sys.stdout)
-    terminal = not arguments.daemon and sys.stdout.isatty()
-    log = open_log(
-        sink,
-        level_from(arguments.log_level, os.environ),
-        pretty=terminal,
-        colours=terminal and not os.environ.get("NO_COLOR"),
-    )
+    file = where.log_dir / "stsd.log" if arguments.daemon else None
+    log, sink = _log(file, level_from(arguments.log_level, os.environ))
+    restart = partial(_restart, dict(os.environ), Path.cwd(), sink)
 
     def serve() -> None:
         lock.sign()
         notifier = Notifier.from_environment(os.environ, os.getpid(), log.warning)
         environ = base_environment(os.environ)
-        world = World(read, restart, in_place, where, environ, log, sink, notifier)
+        sockets = folders(os.environ, where.state_dir, os.geteuid())
+        world = World(read, restart, in_place, where, environ, log, sink, notifier, sockets)
         for warning in jobfile.warnings:
             log.warning("jobfile", warning=warning)
         try:
@@ -82,6 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
         except Exception:
             log.exception("crashed")
             raise
+        finally:
+            sink.flush(_LAST_WORDS_S)
 
     if arguments.daemon:
         pidfile = arguments.pidfile and arguments.pidfile.absolute()
@@ -92,7 +95,20 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _restart(environ: dict[str, str], folder: Path) -> NoReturn:
+def _log(file: Path | None, level: str) -> tuple[FilteringBoundLogger, Sink | Journal]:
+    """The log, and where it goes: the file, else the journal if that is what standard output leads
+    to, else standard output."""
+    if file is None and leads_to_journal(sys.stdout, os.environ):
+        journal = Journal()
+        return open_journal(journal, level), journal
+    sink = Sink(path=file) if file else Sink(stream=sys.stdout)
+    terminal = file is None and sys.stdout.isatty()
+    colours = terminal and not os.environ.get("NO_COLOR")
+    return open_log(sink, level, pretty=terminal, colours=colours), sink
+
+
+def _restart(environ: dict[str, str], folder: Path, sink: Sink | Journal) -> NoReturn:
     """Become a new stsd of the same pid: same arguments, same environment, same folder."""
+    sink.flush(_LAST_WORDS_S)
     os.chdir(folder)
     os.execve(sys.executable, sys.orig_argv, {**environ, _RESTARTED: str(os.getpid())})

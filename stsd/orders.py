@@ -1,0 +1,217 @@
+"""What people ask of the running daemon, and what is answered.
+
+Turns a request of the control socket into events for the core, and what the core knows into
+answers. Knows nothing of sockets' bytes, and asks nobody to wait: an answer is there at once, or
+row by row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from stsd.control import Done, Listing, Refused, Reply, Request, Waiting
+from stsd.difference import Plan, difference
+from stsd.errors import JobfileError
+from stsd.interventions import ByHand
+from stsd.messages import Cancel, Event, PauseJobs, ResumeJobs, Trigger
+from stsd.model import Job, Jobfile, PythonTask, Reading
+from stsd.protocol import Trouble
+from stsd.runs import IN_POOL, UNSTARTED
+from stsd.scheduler import Scheduler
+from stsd.statusrows import rows
+from stsd.units import shown
+from stsd.values import did_you_mean
+
+_COMPARED = 1000
+"""Names that are compared with a misspelt one: the loop stands still meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What the orders are carried out with. `drive` hands an event to the core and performs what
+    it decides; `load` reads the jobfile anew, and `reload` puts it in force (both raise
+    JobfileError); `about` is what the daemon says of itself."""
+
+    scheduler: Scheduler
+    drive: Callable[[Event], None]
+    load: Callable[[], Jobfile]
+    reload: Callable[[], None]
+    clock: Callable[[], Reading]
+    about: Callable[[], Mapping[str, object]]
+
+
+class Orders:
+    """The answers of one daemon."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._scheduler = house.scheduler
+
+    def answer(self, request: Request) -> Reply:
+        """Do what is asked, and say what came of it."""
+        try:
+            return getattr(self, f"_{request.do}")(request, **request.arguments)  # type: ignore[no-any-return]
+        except _RefusalError as refusal:
+            return refusal.answer
+        except JobfileError as error:
+            problems = [str(problem) for problem in error.problems]
+            message = "the jobfile is not valid; nothing has changed"
+            return Refused(Trouble.INVALID_JOBFILE, message, problems)
+
+    # -- looking
+
+    def _hello(self, request: Request) -> Reply:
+        return Done({**self._house.about(), "may": request.may})
+
+    def _status(self, request: Request, jobs: tuple[str, ...], tags: tuple[str, ...]) -> Reply:
+        chosen = self._chosen(jobs, tags) if jobs or tags else list(self._jobs.values())
+        now = self._house.clock().wall
+        lives = self._scheduler.live()
+        daemon = {
+            **self._house.about(),
+            "running": sum(1 for live in lives if live.phase in IN_POOL),
+            "queued": sum(1 for live in lives if live.phase in UNSTARTED - IN_POOL),
+            "held": self._scheduler.held,
+            "stopping": self._scheduler.stopping,
+        }
+        return Listing(rows(chosen, self._scheduler.standing(), now), {"daemon": daemon})
+
+    def _plan(self, request: Request) -> Reply:
+        return Done({"plan": self._difference(self._scheduler.jobfile, self._house.load())})
+
+    # -- changing
+
+    def _reload(self, request: Request) -> Reply:
+        before = self._scheduler.jobfile
+        self._refuse_if_stopping()
+        self._house.reload()
+        return Done({"plan": self._difference(before, self._scheduler.jobfile)})
+
+    def _trigger(
+        self,
+        request: Request,
+        jobs: tuple[str, ...],
+        tags: tuple[str, ...],
+        kwargs: dict[str, Any] | None,
+        env: dict[str, str] | None,
+        wait: bool,
+    ) -> Reply:
+        self._refuse_if_stopping()
+        chosen = self._chosen(jobs, tags)
+        for job in chosen if kwargs else ():
+            if not isinstance(job.task, PythonTask):
+                raise _RefusalError(
+                    Trouble.NOT_POSSIBLE,
+                    f"{job.name} is no Python entry point and takes no keyword arguments "
+                    "(give it a variable of the environment)",
+                )
+        env_pairs = tuple(sorted((env or {}).items()))
+        by_hand = ByHand(request.peer.name, json.dumps(kwargs or {}), env_pairs)
+        runs = {job.name: self._started(job, by_hand) for job in chosen}
+        begun = tuple(run for run in runs.values() if run is not None)
+        skipped = [name for name, run in runs.items() if run is None]
+        if not begun:
+            raise _RefusalError(Trouble.NOT_POSSIBLE, _overlap(skipped))
+        return Waiting(begun) if wait else Done({"runs": begun, "skipped": skipped})
+
+    def _cancel(self, request: Request, runs: tuple[str, ...]) -> Reply:
+        lives = self._scheduler.live()
+        found: dict[str, None] = {}
+        for name in runs:
+            ids = [live.run.id for live in lives if name in (live.run.id, live.run.job.name)]
+            if not ids:
+                job = name.partition("@")[0]
+                if job not in self._jobs:
+                    raise _unknown(job, self._jobs)
+                what = f"{name} has ended, or never was" if "@" in name else f"no run of {name}"
+                message = f"{what}: there is nothing to cancel"
+                raise _RefusalError(Trouble.UNKNOWN_RUN, message)
+            found |= dict.fromkeys(ids)
+        if not found:
+            raise _RefusalError(Trouble.BAD_REQUEST, "name a run, or a job")
+        for run in found:
+            self._house.drive(Cancel(run))
+        return Done({"cancelled": list(found)})
+
+    def _pause(
+        self,
+        request: Request,
+        jobs: tuple[str, ...],
+        tags: tuple[str, ...],
+        for_s: float | None,
+        reason: str | None,
+    ) -> Reply:
+        names = tuple(job.name for job in self._chosen(jobs, tags))
+        self._house.drive(PauseJobs(names, for_s, reason, request.peer.name))
+        return Done({"paused": names})
+
+    def _resume(self, request: Request, jobs: tuple[str, ...], tags: tuple[str, ...]) -> Reply:
+        pauses = self._scheduler.standing().pauses
+        gone = [name for name in jobs if name in pauses and name not in self._jobs]
+        here = tuple(name for name in jobs if name not in gone)
+        chosen = self._chosen(here, tags) if here or tags or not gone else []
+        names = [*(job.name for job in chosen if job.name in pauses), *gone]
+        self._house.drive(ResumeJobs(tuple(names), request.peer.name))
+        return Done({"resumed": names})
+
+    # -- of use to several
+
+    @property
+    def _jobs(self) -> Mapping[str, Job]:
+        return self._scheduler.jobfile.jobs
+
+    def _chosen(self, names: tuple[str, ...], tags: tuple[str, ...]) -> list[Job]:
+        """The jobs of these names and tags, each once."""
+        jobs, chosen = self._jobs, dict[str, Job]()
+        for name in names:
+            if name not in jobs:
+                raise _unknown(name, jobs)
+            chosen[name] = jobs[name]
+        for tag in tags:
+            tagged = {job.name: job for job in jobs.values() if tag in job.tags}
+            if not tagged:
+                raise _RefusalError(Trouble.UNKNOWN_JOB, f"no job has the tag {shown(tag)}")
+            chosen |= tagged
+        if not chosen:
+            raise _RefusalError(Trouble.BAD_REQUEST, "name a job, or a tag")
+        return list(chosen.values())
+
+    def _started(self, job: Job, by_hand: ByHand) -> str | None:
+        """The run that is made of a trigger; None if the job's overlap policy left it out."""
+        before = {live.run.id for live in self._scheduler.live()}
+        self._house.drive(Trigger(job.name, by_hand))
+        runs = [live.run for live in self._scheduler.live() if live.run.job.name == job.name]
+        return next((run.id for run in runs if run.id not in before), None)
+
+    def _difference(self, old: Jobfile, new: Jobfile) -> Plan:
+        return difference(old, new, self._house.clock().wall)
+
+    def _refuse_if_stopping(self) -> None:
+        if self._scheduler.stopping:
+            message = "stsd is stopping, and starts nothing any more"
+            raise _RefusalError(Trouble.STOPPING, message)
+
+
+class _RefusalError(Exception):
+    """What is asked for cannot be had."""
+
+    def __init__(self, kind: Trouble, message: str) -> None:
+        super().__init__(message)
+        self.answer = Refused(kind, message)
+
+
+def _unknown(name: str, jobs: Iterable[str]) -> _RefusalError:
+    hint = did_you_mean(name, islice(jobs, _COMPARED))
+    message = f"the jobfile in force has no job {shown(name)}"
+    return _RefusalError(Trouble.UNKNOWN_JOB, f"{message} ({hint})" if hint else message)
+
+
+def _overlap(jobs: list[str]) -> str:
+    return (
+        f"skipped: {', '.join(jobs)} has as many runs as it may have at once (see `stsd status`; "
+        'overlap = "queue" would let it wait)'
+    )
