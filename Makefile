@@ -11,11 +11,13 @@ PYTHON ?=
 WORKERS ?= 2
 # Most of the quick tests wait for processes, so that four share two processors well.
 QUICK_WORKERS ?= 4
+# Those of tests/system wait for most of their time, and so have a worker more beside the slow ones.
+LONG_WORKERS ?= 3
 CODE := stsd tests bench examples
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint format types imports quick cover slow system bench docs clean
+.PHONY: help run test check lint format types imports quick cover slow system long bench docs generate clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | \
@@ -24,7 +26,7 @@ help: ## this list
 run: $(VENV)/.installed ## install stsd and run jobs.example.toml; Ctrl-C ends it
 	@exec $(BIN)/stsd run -c jobs.example.toml
 
-test: lint types imports quick slow system ## everything: style, types, import rules, all tests
+test: lint types imports quick long ## everything: style, types, import rules, all tests
 
 check: lint types imports quick ## the part of it that takes less than a minute
 
@@ -57,6 +59,9 @@ slow: $(VENV)/.tools ## the tests that take longer, without measuring coverage
 system: $(VENV)/.tools ## the tests under a real systemd in a container (root only)
 	$(PYTEST) -m system
 
+long: $(VENV)/.tools ## both of these, side by side
+	$(PYTEST) -n $(LONG_WORKERS) --dist loadgroup -m "slow or system"
+
 bench: $(VENV)/.tools ## measure: the scripts of bench/
 	@set -e; for script in bench/*.py; do \
 		[ -e "$$script" ] || { echo "bench/ is empty"; break; }; \
@@ -65,6 +70,11 @@ bench: $(VENV)/.tools ## measure: the scripts of bench/
 
 docs: $(VENV)/.tools ## check the pages: links that lead nowhere, examples that do not hold
 	$(BIN)/python -m pytest -q tests/test_docs.py tests/test_example.py
+
+generate: $(VENV)/.tools ## write anew what is made from the code: man pages, schema, reference
+	$(BIN)/python docs/jobfile_reference.py
+	$(BIN)/python docs/manpages.py
+	$(BIN)/stsd schema > docs/jobs.schema.json
 
 clean: ## remove the environment and whatever runs and tests have left
 	rm -rf $(VENV) run build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache \

@@ -125,7 +125,14 @@ def reading(folder: Path, count: int) -> None:
 
 def commands(label: str, folder: Path) -> None:
     """Whole processes, the best of five."""
-    for words in (["--version"], ["history", "-n", "20"], ["history", "-n", "20", "job007"]):
+    for words in (
+        ["--version"],
+        ["history", "-n", "20"],
+        ["history", "-n", "20", "job007"],
+        ["history", "job007", "--failed"],
+        ["history", "--summary"],
+        ["why", "job007"],
+    ):
         config = ["-c", str(folder / "jobs.toml")] if len(words) > 1 else []
         times = []
         for _ in range(5):

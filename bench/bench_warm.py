@@ -1,6 +1,7 @@
 """How long a Python job takes to its first line: from the daemon's call that starts it to the first
 statement of its function, cold and warm; and beside that a task of a Celery prefork worker, from
-`delay()` to its first statement, where Celery and a redis-server are installed.
+`delay()` to its first statement, with a redis-server of Debian's and Celery in an environment of
+its own, which is made for it. (A worker's process goes from task to task; stsd's is forked anew.)
 
 python bench/bench_warm.py [RUNS]
 """
@@ -8,7 +9,6 @@ python bench/bench_warm.py [RUNS]
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import selectors
@@ -18,9 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
+import venv
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from stsd.child import ChildSpec, program
 from stsd.starter import Answer, Starter
@@ -43,36 +45,48 @@ def run():
     with open("{told}", "a") as told:
         told.write(f"{{time.monotonic_ns()}}\\n")
 """
+CLIENT = """
+import sys, time, tasks
+for line in sys.stdin:
+    begun = time.monotonic_ns()
+    tasks.run.delay()
+    print(begun, flush=True)
+"""
 
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     print(f"{runs} runs of each, one after another, {os.cpu_count()} processors\n")
-    print(f"{'':36} median       p99")
     with tempfile.TemporaryDirectory(prefix="stsd-bench-") as name:
         folder = Path(name)
         (folder / "job.py").write_text(JOB)
         starts = Starts(folder)
-        cold, warm = [], []
-        starts.first_line(warm=True)
-        for _ in range(runs):  # in turns, so that both have the same weather
-            cold.append(starts.first_line(warm=False))
-            warm.append(starts.first_line(warm=True))
-        starts.starter.close()
-        show("cold", cold)
-        show("warm", warm)
         with celery_worker(folder) as task:
-            if task is None:
-                print("Celery: not here (pip install 'celery[redis]', and redis-server)")
-                return
-            task()
-            show("Celery, prefork worker, redis", [task() for _ in range(runs)])
+            starts.first_line(warm=True)
+            if task:
+                task()
+            cold, warm, celery = [], [], []
+            for _ in range(runs):  # in turns, so that all have the same weather
+                cold.append(starts.first_line(warm=False))
+                warm.append(starts.first_line(warm=True))
+                if task:
+                    celery.append(task())
+        starts.starter.close()
+        print(f"{'':36} median       p99   of cold")
+        show("cold", cold, cold)
+        show("warm", warm, cold)
+        if celery:
+            show("Celery, prefork worker, redis", celery, cold)
 
 
-def show(name: str, times: list[float]) -> None:
+def show(name: str, times: list[float], base: list[float]) -> None:
+    (median, p99), (usual, _) = percentiles(times), percentiles(base)
+    print(f"{name:36} {median * 1000:6.1f} ms {p99 * 1000:6.1f} ms {median / usual:7.2f}")
+
+
+def percentiles(times: list[float]) -> tuple[float, float]:
     ordered = sorted(times)
-    median, p99 = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
-    print(f"{name:36} {median * 1000:6.1f} ms {p99 * 1000:6.1f} ms")
+    return ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
 
 
 class Starts:
@@ -112,39 +126,60 @@ class Starts:
 @contextlib.contextmanager
 def celery_worker(folder: Path) -> Iterator[Callable[[], float] | None]:
     """What has a task done by a worker, and returns the seconds to its first line."""
-    if importlib.util.find_spec("celery") is None or shutil.which("redis-server") is None:
+    python = celery_python(folder / "venv")
+    if python is None:
         yield None
         return
     port, told = free_port(), folder / "told"
     told.touch()
     (folder / "tasks.py").write_text(CELERY.format(port=port, told=told))
-    sys.path.insert(0, str(folder))
-    redis = subprocess.Popen(
-        ["redis-server", "--port", str(port), "--save", "", "--bind", "127.0.0.1"],
-        stdout=subprocess.DEVNULL,
-    )
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "celery", "-A", "tasks", "worker", "-P", "prefork", "-c", "2",
-         "-l", "error", "--without-gossip", "--without-mingle", "--without-heartbeat"],
-        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env=os.environ | {"C_FORCE_ROOT": "1"},
-    )  # fmt: skip
-    try:
-        import tasks  # type: ignore[import-not-found]
+    with contextlib.ExitStack() as stack:
+
+        def begin(*command: str | Path, **options: Any) -> subprocess.Popen[str]:
+            process = subprocess.Popen(
+                command, cwd=folder, text=True, env=os.environ | {"C_FORCE_ROOT": "1"}, **options
+            )
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+            return process
+
+        quiet: dict[str, int] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        begin("redis-server", "--port", str(port), "--save", "", "--bind", "127.0.0.1", **quiet)
+        begin(
+            *(python, "-m", "celery", "-A", "tasks", "worker", "-P", "prefork", "-c", "2"),
+            *("-l", "error", "--without-gossip", "--without-mingle", "--without-heartbeat"),
+            **quiet,
+        )
+        pipes: dict[str, int] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        client = begin(python, "-c", CLIENT, **pipes)
 
         def task() -> float:
+            assert client.stdin is not None
+            assert client.stdout is not None
             before = told.read_text()
-            begun = time.monotonic_ns()
-            tasks.run.delay()
+            client.stdin.write("\n")
+            client.stdin.flush()
+            begun = int(client.stdout.readline())
             while (after := told.read_text()) == before or not after.endswith("\n"):
                 time.sleep(0.0005)
             return (int(after.split()[-1]) - begun) / 1e9
 
         yield task
-    finally:
-        for process in (worker, redis):
-            process.terminate()
-            process.wait()
+
+
+def celery_python(folder: Path) -> Path | None:
+    """The Python of an environment with Celery in it, made anew; none, and why, where it cannot
+    be made."""
+    if shutil.which("redis-server") is None:
+        print("Celery: not measured (it needs redis-server: apt-get install redis-server)")
+        return None
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    if subprocess.run([*pip, "celery[redis]"], stdin=subprocess.DEVNULL).returncode:
+        print("Celery: not measured (it could not be installed)")
+        return None
+    return python
 
 
 def free_port() -> int:

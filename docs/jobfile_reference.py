@@ -128,7 +128,7 @@ def _table(keys: list[Key]) -> str:
 
 def _fields(key: Key) -> str:
     """What the keys of an inline table mean."""
-    table, way = _table_within(key.kind)
+    table, way = table_within(key.kind)
     if table is None:
         return ""
     lines = [
@@ -139,7 +139,7 @@ def _fields(key: Key) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table_within(kind: Kind) -> tuple[Table | None, str]:
+def table_within(kind: Kind) -> tuple[Table | None, str]:
     """The table with fixed keys that a key holds, and the names on the way to it."""
     match kind:
         case Table():

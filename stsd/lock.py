@@ -30,3 +30,19 @@ class Lock:
         """Leave this process's pid for whoever finds the lock taken."""
         os.ftruncate(self.fd, 0)
         os.pwrite(self.fd, f"{os.getpid()}\n".encode("ascii"), 0)
+
+
+def holder(state_dir: Path) -> int | None:
+    """The pid of the process that holds the lock of a state folder, None if none does or it is not
+    to be seen from here. By /proc/locks (proc(5)): a try to take the lock might be in the way of a
+    daemon that is about to."""
+    try:
+        status = (state_dir / "lock").stat()
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except (FileNotFoundError, PermissionError):
+        return None
+    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    for words in map(str.split, lines):
+        if words[1] == "FLOCK" and words[5] == place and int(words[4]) > 0:
+            return int(words[4])
+    return None

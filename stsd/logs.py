@@ -1,18 +1,22 @@
-"""The structured log: JSON lines, or readable and coloured lines for a terminal.
+"""The structured log: JSON lines, readable and coloured lines for a terminal, or entries of
+systemd's journal with a field for each thing that is known.
 
 What is logged is decided elsewhere; here it only gets its form and its way out.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 import structlog
-from structlog.typing import FilteringBoundLogger
+from structlog.typing import FilteringBoundLogger, Processor
+
+from stsd.journal import Journal, entry
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -22,11 +26,16 @@ LEVELS = {
 }
 
 
-# Fields of records that are left out on a terminal.
+# Their numbers in the journal, as syslog(3) has them.
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
+_DAEMON = 3
+
+# Fields of records that are left out where a person reads along.
 _IN_THE_HISTORY = frozenset(
     {
         "at",
         "born",
+        "by_hand",
         "cpu_s",
         "max_rss_bytes",
         "output",
@@ -37,6 +46,8 @@ _IN_THE_HISTORY = frozenset(
         "trigger",
     }
 )
+# What goes without saying there.
+_USUAL = {"attempt": 1, "exit_code": 0, "output_discarded": 0}
 
 
 class Sink:
@@ -57,8 +68,8 @@ class Sink:
         except BrokenPipeError:
             self._file = None
 
-    def flush(self) -> None:
-        """Nothing is held back."""
+    def flush(self, patience: float = 0.0) -> None:
+        """Nothing is held back, so there is nothing to be patient for."""
 
     def descriptors(self) -> tuple[int, ...]:
         """What must stay open when the process leaves its terminal."""
@@ -74,7 +85,7 @@ class Sink:
 
 def open_log(sink: Sink, level: str, pretty: bool, colours: bool) -> FilteringBoundLogger:
     """A logger that writes to the sink what is at least of this level (a key of LEVELS)."""
-    renderer: structlog.typing.Processor = (
+    renderer: Processor = (
         structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=10, sort_keys=False)
         if pretty
         else structlog.processors.JSONRenderer(ensure_ascii=True)
@@ -82,15 +93,26 @@ def open_log(sink: Sink, level: str, pretty: bool, colours: bool) -> FilteringBo
     stamp = structlog.processors.TimeStamper(
         fmt="%H:%M:%S" if pretty else "iso", utc=not pretty, key="timestamp"
     )
+    last = [_in_reading_order, *([_for_a_glance] if pretty else []), renderer]
+    return _logger(structlog.WriteLogger(cast(TextIO, sink)), level, stamp, last)
+
+
+def open_journal(journal: Journal, level: str) -> FilteringBoundLogger:
+    """A logger whose entries have a MESSAGE to read, and each field again as STSD_NAME."""
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp")
+    return _logger(structlog.BytesLogger(cast(BinaryIO, journal)), level, stamp, [_as_entry])
+
+
+def _logger(
+    outlet: object, level: str, stamp: Processor, last: Sequence[Processor]
+) -> FilteringBoundLogger:
     logger = structlog.wrap_logger(
-        structlog.WriteLogger(cast(TextIO, sink)),
+        outlet,
         processors=[
             structlog.processors.add_log_level,
             stamp,
             structlog.processors.format_exc_info,
-            _in_reading_order,
-            *([_for_a_glance] if pretty else []),
-            renderer,
+            *last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         cache_logger_on_first_use=True,
@@ -118,12 +140,46 @@ def _in_reading_order(
 def _for_a_glance(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """What a person wants to see pass by; the whole of a record is in the history."""
     kept = {key: value for key, value in event.items() if key not in _IN_THE_HISTORY}
-    if kept.get("attempt") == 1:
-        del kept["attempt"]
-    if kept.get("exit_code") == 0:
-        del kept["exit_code"]
+    for key, usual in _USUAL.items():
+        if kept.get(key) == usual:
+            del kept[key]
     retry_at = kept.get("will_retry_at")
     return kept | {"will_retry_at": retry_at[11:19]} if retry_at else kept
+
+
+def _as_entry(_: object, __: str, event: MutableMapping[str, Any]) -> bytes:
+    level = event.pop("level")
+    if "run" in event:
+        event.setdefault("job", event["run"].rpartition("@")[0])
+    event = {name: value for name, value in event.items() if value is not None}
+    known = {f"STSD_{name.upper()}": _word(value) for name, value in event.items()}
+    return entry(
+        {
+            "MESSAGE": _sentence(dict(event)),
+            "PRIORITY": _PRIORITIES[level],
+            "SYSLOG_FACILITY": _DAEMON,
+            "SYSLOG_IDENTIFIER": "stsd",
+            **known,
+        }
+    )
+
+
+def _sentence(event: MutableMapping[str, Any]) -> str:
+    """`finished job=backup outcome=failed exit_code=2`, and below it how stsd crashed if it did."""
+    name, trace = event.pop("event"), event.pop("exception", "")
+    del event["timestamp"]
+    pairs = (f"{key}={_quoted(value)}" for key, value in _for_a_glance(None, "", event).items())
+    return " ".join([name, *pairs]) + (f"\n{trace}" if trace else "")
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _quoted(value: object) -> str:
+    """As it is where that is one word, else between quotation marks."""
+    plain = not isinstance(value, str) or (value.isprintable() and not set(' "=') & set(value))
+    return _word(value) if plain and value != "" else json.dumps(value, ensure_ascii=False)
 
 
 def _open(path: Path) -> TextIO:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stsd import cli
 from stsd.model import Outcome, SkipReason, TriggerKind, When
 from stsd.output import output_name
 from stsd.records import Begun, Finished, Intent, Planned, Record, Skipped, Started, encode
@@ -174,3 +175,55 @@ def test_logs_of_what_never_ran_are_not_said_to_be_removed(stsd: Stsd, subject: 
     done = stsd.run("logs", subject)
     assert done.returncode == 1
     assert f"no output of {subject}" in done.stderr
+
+
+# -- which runs
+
+
+LATER = "job@20231114T221420Z"
+
+
+def two_runs(stsd: Stsd) -> None:
+    """The first run has two attempts, the second one is a minute later."""
+    second = [replace(record, attempt=2, at=AT + 5.0) for record in (INTENT, STARTED, PRINTED)]
+    later = [
+        replace(record, run=LATER, scheduled=AT + 60, at=AT + 61.0)
+        for record in (INTENT, STARTED, PRINTED)
+    ]
+    write(stsd, INTENT, STARTED, PRINTED, *second, *later)
+    printed(stsd, 1, "one\n")
+    printed(stsd, 2, "two\n")
+    printed(stsd, 1, "later\n", LATER)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["job"], "later\n"),
+        (["job", "--attempt", "1"], "later\n"),
+        ([RUN, "--attempt", "2"], "two\n"),
+        (["job", "--since", "2023-11-14T22:14:00Z"], "later\n"),
+        (
+            ["job", "--since", "2023-11-14T22:13:00Z"],
+            f"==> {RUN} attempt 1 <==\none\n==> {RUN} attempt 2 <==\ntwo\n"
+            f"==> {LATER} attempt 1 <==\nlater\n",
+        ),
+        (["j*", "-n", "1"], "later\n"),
+        ([LATER, RUN, "--attempt", "1"], f"==> {LATER} attempt 1 <==\nlater\n==> {RUN} attempt 1"),
+    ],
+)
+def test_logs_of_the_runs_and_attempts_that_are_asked_for(
+    stsd: Stsd, capfd: pytest.CaptureFixture[str], words: list[str], expected: str
+) -> None:
+    two_runs(stsd)
+    assert cli.main(["logs", "-c", str(stsd.jobfile), *words]) == 0
+    assert capfd.readouterr().out.startswith(expected)
+
+
+def test_logs_of_an_attempt_that_was_not_made_say_so(
+    stsd: Stsd, capfd: pytest.CaptureFixture[str]
+) -> None:
+    two_runs(stsd)
+    assert cli.main(["logs", "-c", str(stsd.jobfile), "job", "--attempt", "3"]) == 1
+    assert "no output of attempt 3 of job in" in capfd.readouterr().err
+    assert cli.main(["logs", "-c", str(stsd.jobfile), "job", "--attempt", "0"]) == 2

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stsd.errors import StsdError
-from stsd.lock import Lock
+from stsd.lock import Lock, holder
 
 HOLDER = """
 import sys, time
@@ -32,12 +32,18 @@ def test_a_taken_lock_is_refused_and_names_the_holder(tmp_path: Path) -> None:
 
 def test_the_lock_goes_with_its_process_even_by_sigkill(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    holder = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"held\n"
-    with pytest.raises(StsdError, match=f"pid {holder.pid}"):
+    other = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"held\n"
+    with pytest.raises(StsdError, match=f"pid {other.pid}"):
         Lock(tmp_path)
-    holder.send_signal(signal.SIGKILL)
-    holder.wait()
+    assert holder(tmp_path) == other.pid
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    assert holder(tmp_path) is None
     Lock(tmp_path).sign()
     assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_nobody_holds_the_lock_of_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    assert holder(tmp_path / "none") is None

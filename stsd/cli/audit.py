@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-import os
 import sys
 import time
 from collections import Counter
@@ -19,18 +18,17 @@ from stsd.archive import oldest_first
 from stsd.audit import audit
 from stsd.books import Books, Discrepancy, Kind, Marks, Tally
 from stsd.cli.common import (
-    config_path,
     local_time,
-    parse_instant,
+    places_of,
     print_json,
     print_table,
     style,
     tell_damage,
     visible,
 )
+from stsd.cli.moments import parse_instant
 from stsd.errors import UsageError
-from stsd.jobfile import load_settings
-from stsd.places import Places, places
+from stsd.places import Places
 from stsd.recovery import born
 from stsd.units import rfc3339
 
@@ -66,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what is wrong and the sums; 1 if the books do not balance."""
     now = time.time()
     since = ceil(parse_instant(arguments.since, now)) if arguments.since else None
-    where = places(load_settings(config_path(arguments)), os.environ)
+    where = places_of(arguments)
     look = _look(where, arguments.job, since)
     if any(fault.kind is Kind.UNFINISHED for fault in look.books.discrepancies):
         time.sleep(_SECOND_LOOK_S)

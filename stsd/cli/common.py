@@ -8,17 +8,20 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any, TextIO
 
-from stsd.errors import StsdError, UsageError
-from stsd.places import places
-from stsd.units import parse_duration
+from stsd.cli.terminal import painted, terminal_of
+
+if TYPE_CHECKING:
+    from stsd.model import Settings
+    from stsd.places import Places
 
 SYSTEM_JOBFILE = Path("/etc/stsd/jobs.toml")
-_CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
+# What LogsDirectory= and StateDirectory= of the unit make.
+_SERVICE = {"LOGS_DIRECTORY": Path("/var/log/stsd"), "STATE_DIRECTORY": Path("/var/lib/stsd")}
 _LONGEST_LINE = 120
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -34,9 +37,35 @@ def config_path(arguments: argparse.Namespace) -> Path:
 
 def log_dir_of(arguments: argparse.Namespace) -> Path:
     """The log folder of the daemon that runs this jobfile."""
-    from stsd.jobfile import load_settings
+    return places_of(arguments).log_dir
 
-    return places(load_settings(config_path(arguments)), os.environ).log_dir
+
+def places_of(arguments: argparse.Namespace) -> Places:
+    """The folders of the daemon that runs this jobfile. Where neither the jobfile nor the
+    environment names them, that daemon is asked: it may have been given them by systemd."""
+    from stsd.jobfile import load_settings
+    from stsd.places import Places
+
+    path = config_path(arguments)
+    settings = load_settings(path)
+    if settings.log_dir is None and not os.environ.get("LOGS_DIRECTORY"):
+        from stsd.client import RefusedError, find
+        from stsd.errors import NoDaemonError
+
+        with suppress(NoDaemonError, RefusedError), find(path) as client:
+            return Places(Path(client.hello["log_dir"]), Path(client.hello["state_dir"]))
+    return files_of(settings, path)
+
+
+def files_of(settings: Settings, path: Path) -> Places:
+    """The folders of a daemon that cannot be asked, by its jobfile, the environment or XDG. Those
+    of the service, if it is the service's jobfile: systemd has made them and tells only it."""
+    from stsd.places import places
+
+    environ = dict(os.environ)
+    if path.absolute() == SYSTEM_JOBFILE and os.path.lexists(_SERVICE["STATE_DIRECTORY"]):
+        environ = {**{name: str(folder) for name, folder in _SERVICE.items()}, **environ}
+    return places(settings, environ)
 
 
 def tell_damage(segment: Path, line: bytes) -> None:
@@ -46,10 +75,8 @@ def tell_damage(segment: Path, line: bytes) -> None:
 
 
 def style(text: str, name: str, stream: TextIO) -> str:
-    """The text in a colour or weight; as it is off a terminal, or with $NO_COLOR set."""
-    if not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return text
-    return f"\x1b[{_CODES[name]}m{text}\x1b[0m"
+    """The text in a colour or weight, where the stream has them."""
+    return painted(text, name, terminal_of(stream))
 
 
 def visible(text: str) -> str:
@@ -83,33 +110,6 @@ def print_table(
             padded = text.ljust(width)
             cells.append(style(padded, shade, sys.stdout) if shade else padded)
         print("  ".join(cells).rstrip())
-
-
-def parse_instant(text: str, now: float, zone: str | None = None) -> float:
-    """Seconds since the epoch of `2026-11-21`, `2026-11-21T02:30Z`, `2h ago` or `in 2h`.
-
-    A bare duration lies in the past. A time without an offset is one of `zone`, an IANA name, by
-    default the machine's. Raises UsageError.
-    """
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        return now + _distance(text)
-    if moment.tzinfo is None and zone is not None:
-        moment = moment.replace(tzinfo=ZoneInfo(zone))
-    return moment.timestamp()
-
-
-def _distance(text: str) -> float:
-    words = text.strip()
-    try:
-        if words.startswith("in "):
-            return parse_duration(words[3:])
-        return -parse_duration(words.removesuffix("ago"))
-    except StsdError:
-        raise UsageError(
-            f"{text!r} is not a time (write 2026-11-21, 2026-11-21T02:30, 2h ago, or in 2h)"
-        ) from None
 
 
 def local_time(instant: float) -> str:

@@ -17,11 +17,11 @@ from math import floor
 from stsd.cli.common import (
     caret_under,
     config_path,
-    parse_instant,
     print_json,
     style,
     visible,
 )
+from stsd.cli.moments import parse_instant
 from stsd.cron import is_hashed
 from stsd.describe import describe, describe_at, describe_every
 from stsd.errors import ScheduleError, UnitError, UsageError
