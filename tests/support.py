@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import io
 import json
 import os
 import signal
@@ -13,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
+from unittest import mock
 
+from stsd.cli import main
 from stsd.client import Client, find
 from stsd.errors import NoDaemonError
 
@@ -117,9 +121,27 @@ class Stsd:
         return wait_for(connected, "the control socket is there")
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """One command of the command line, on this jobfile."""
+        """One command of the command line, on this jobfile; in the tests' own process, which takes
+        a tenth of the time that one of its own does."""
+        argv = [words[0], "-c", str(self.jobfile), *words[1:]]
+        if words[0] == "run":  # becomes another process
+            return self._run_alone(argv)
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+        with (
+            mock.patch.dict(os.environ, self.environment, clear=True),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                code = main(argv)
+            except SystemExit as exit_:  # what argparse refuses
+                code = int(exit_.code or 0)
+        printed = (stream.buffer.getvalue().decode() for stream in (out, err))
+        return subprocess.CompletedProcess(argv, code, *printed)
+
+    def _run_alone(self, argv: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*STSD, words[0], "-c", str(self.jobfile), *words[1:]],
+            [*STSD, *argv],
             capture_output=True,
             text=True,
             timeout=DEADLINE_S,
