@@ -52,14 +52,14 @@ from stsd.runs import (
     Phase,
     Timers,
     ended,
+    fallen_due,
     finished,
     skipped,
     started,
 )
 from stsd.starts import Starts
 
-# Runs of one job that may wait behind each other; what comes on top is skipped, so that a job
-# slower than its schedule cannot fill the memory.
+# Runs of a job that may wait: one slower than its schedule must not fill the memory.
 WAITING_LIMIT = 100
 # How long a condition and the fetching of secrets may take together.
 PREPARATION_S = 60.0
@@ -126,7 +126,7 @@ class Dispatch:
         if overlap is Overlap.REPLACE and len(others) >= room:
             for live in others[: len(others) - int(room) + 1]:
                 self._supersede(live, now)
-        self._roster.put(Live(run, Phase.BLOCKED, 1, float(run.scheduled)))
+        self._roster.put(fallen_due(run, now, caught_up))
         self._advance(run.job.name, now)
 
     def adopt(self, run: Run, attempt: int, child: Child, now: Reading) -> None:

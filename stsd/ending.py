@@ -20,6 +20,8 @@ from stsd.units import format_duration, format_size
 
 # What the launcher's own children have used before they become what they are to be.
 LAUNCHED_PEAK_KIB = 16 * 1024
+# The kernel adds up what each processor counts of a process's pages, and a little late.
+COUNTING_ERROR_KIB = 1024
 _WORDS_AT_MOST = 1000
 _MASK = "***"
 
@@ -32,19 +34,20 @@ def exited(
 ) -> Exited:
     """The end of a run as far as wait4 tells; `ended` is None where somebody else has waited.
 
-    Its peak memory is told where it is above `known_peak_kib`: on exec the kernel carries over the
-    peak of the memory that the caller had.
+    Its peak memory is told where it is clearly above `known_peak_kib`: on exec the kernel carries
+    over the peak of the memory that the caller had.
     """
     if ended is None:
         return Exited(run_id, None, None, None, None, output, 0)
     status, usage = ended
     code = os.waitstatus_to_exitcode(status)
+    known = usage.ru_maxrss > known_peak_kib + COUNTING_ERROR_KIB
     return Exited(
         run_id=run_id,
         exit_code=code if code >= 0 else None,
         signal=_signal_name(-code) if code < 0 else None,
         cpu_s=usage.ru_utime + usage.ru_stime,
-        max_rss_bytes=usage.ru_maxrss * 1024 if usage.ru_maxrss > known_peak_kib else None,
+        max_rss_bytes=usage.ru_maxrss * 1024 if known else None,
         output=output,
         output_bytes=0,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
-from stsd.memory import Delayed, Open
+from stsd.memory import BY_TIME, Delayed, Open
 from stsd.messages import Exited
 from stsd.model import Outcome, Reading, Run, SkipReason
 from stsd.records import Finished, Intent, Skipped, Started
@@ -114,6 +114,13 @@ class Live:
             retry_at=self.due_at,
             by_hand=run.by_hand,
         )
+
+
+def fallen_due(run: Run, now: Reading, caught_up: bool) -> Live:
+    """The run, behind any others of its job. One that is due at once has no instant of its own:
+    `scheduled` is in whole seconds."""
+    timed = run.trigger in BY_TIME or caught_up
+    return Live(run, Phase.BLOCKED, 1, float(run.scheduled) if timed else now.wall)
 
 
 def intent(live: Live, now: Reading) -> Intent:

@@ -229,6 +229,13 @@ def test_a_job_without_a_schedule_runs_when_it_is_triggered() -> None:
     assert world.started()[0].run == "a@manual-20270115T080000.000Z"
 
 
+def test_a_run_by_hand_is_late_by_what_it_had_to_wait_and_not_by_the_part_of_a_second() -> None:
+    world = World(jobfile(job(when=When()))).begin()
+    world.run_for(0.75)
+    world.give(Trigger("a"))
+    assert world.started()[0].late_s == 0.0
+
+
 def test_two_triggers_in_the_same_moment_are_two_runs() -> None:
     world = World(jobfile(job(when=When(), overlap=Overlap.QUEUE))).begin()
     world.give(Trigger("a"))
