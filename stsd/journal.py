@@ -2,13 +2,12 @@
 
 The protocol is https://systemd.io/JOURNAL_NATIVE_PROTOCOL/. Nothing here blocks the loop, and
 nothing here raises into it: what journald cannot take at once is held back and tried again, and
-what is beyond HELD_BYTES is lost, which is told as soon as there is somebody to tell it to.
+what is beyond HELD_BYTES is lost, which is told before the next entry that finds room.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import socket
 import time
 from collections import deque
@@ -23,6 +22,7 @@ LONGEST_VALUE = 32 << 10
 _BUSY = (BlockingIOError, ConnectionRefusedError, FileNotFoundError)
 _LENGTH_BYTES = 8
 _WARNING = 4
+_PAUSE_S = 0.02
 
 
 def leads_to_journal(stream: TextIO, environ: Mapping[str, str], address: str = ADDRESS) -> bool:
@@ -66,8 +66,10 @@ class Journal:
         if self._held_bytes + len(text) > HELD_BYTES:
             self._lost += 1
             return
-        self._held.append(text)
-        self._held_bytes += len(text)
+        if self._lost:
+            self._hold(_loss(self._lost) + b"\n")
+            self._lost = 0
+        self._hold(text)
 
     def flush(self, patience: float = 0.0) -> None:
         """Send what is held back, as far as journald takes it within so many seconds."""
@@ -75,11 +77,11 @@ class Journal:
         while self._held:
             if self._gone(self._held[0]):
                 self._held_bytes -= len(self._held.popleft())
-            elif not self._wait(until - time.monotonic()):
+                continue
+            left = until - time.monotonic()
+            if left <= 0:
                 return
-            if self._lost and not self._held:
-                self.write(_loss(self._lost) + b"\n")
-                self._lost = 0
+            time.sleep(min(left, _PAUSE_S))  # without a connection there is nothing to wait for
 
     def reopen(self) -> None:
         """Nothing: the socket is found by its name each time."""
@@ -87,6 +89,10 @@ class Journal:
     def descriptors(self) -> tuple[int, ...]:
         """What must stay open when the process leaves its terminal."""
         return (self._line.fileno(),)
+
+    def _hold(self, text: bytes) -> None:
+        self._held.append(text)
+        self._held_bytes += len(text)
 
     def _gone(self, text: bytes) -> bool:
         """Whether the entry is on its way, or can never be."""
@@ -96,14 +102,6 @@ class Journal:
             return False
         except OSError:
             self._lost += 1
-        return True
-
-    def _wait(self, seconds: float) -> bool:
-        """Whether there is time for another try, after a pause: a socket that is not connected
-        cannot be waited for."""
-        if seconds <= 0:
-            return False
-        select.select([], [], [], min(seconds, 0.02))
         return True
 
 

@@ -14,6 +14,7 @@ from importlib.resources import files
 from stsd.errors import StsdError
 
 _EXEC = re.compile(r"^(Exec\w+)=\S+ (run|reload) --config (\S+)$", re.MULTILINE)
+_RELOAD = re.compile(r"^ExecReload=(.+) (?:reload|check) --config (\S+)$", re.MULTILINE)
 _SPECIAL = re.compile(r"[\s\"'\\$]|[^ -~]")
 _FOLDERS = ('log_dir = "run/log"', 'state_dir = "run/state"')
 
@@ -43,9 +44,11 @@ def unit(variant: Variant, program: Sequence[str], jobfile: str | None = None) -
     return text
 
 
-def reload_drop_in() -> str:
-    """The drop-in with which systemd 253 and later wait for a reload to be over."""
-    return _template("systemd/stsd-notify-reload.conf")
+def reload_drop_in(text: str) -> str:
+    """The drop-in with which systemd 253 and later do the reloads of the unit with this text."""
+    program, jobfile = _RELOAD.findall(text)[0]
+    check = f"ExecReload={program} check --config {jobfile}"
+    return _RELOAD.sub(lambda _: check, _template("systemd/stsd-notify-reload.conf"))
 
 
 def first_jobfile(log_dir: str, state_dir: str) -> str:

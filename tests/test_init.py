@@ -204,7 +204,7 @@ def test_a_newer_systemd_gets_the_drop_in_that_waits_for_a_reload(
 ) -> None:
     monkeypatch.setattr(init, "_version_of_systemd", lambda: 253)
     assert said(capsys, "--systemd", "--root", "r")[0] == 0
-    assert Path("r", DROP_IN).read_text() == reload_drop_in()
+    assert Path("r", DROP_IN).read_text() == reload_drop_in(unit(Variant.SYSTEM, PROGRAM))
 
 
 def test_print_shows_the_unit_with_its_path(capsys: pytest.CaptureFixture[str]) -> None:

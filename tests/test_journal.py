@@ -163,13 +163,28 @@ def test_lines_beyond_what_is_held_back_are_counted_and_told(journald: Journald)
         journal.write(line)
     with listen(journald.address) as end:
         again = Journald(journald.address, end)
-        entries = []
+        told = []
         journal.flush()
         while arrived := again.drained():
-            entries += arrived
+            told += arrived
             journal.flush()
-    assert len(entries) == kept + 1
-    assert entries[-1]["MESSAGE"] == "log_lines_lost count=3"
+        assert len(told) == kept
+        journal.write(b"MESSAGE=next\n")
+        journal.flush()
+        told = again.drained()
+    assert [heard["MESSAGE"] for heard in told] == ["log_lines_lost count=3", "next"]
+
+
+def test_an_entry_that_can_never_be_sent_is_lost_and_holds_up_no_other(
+    journald: Journald,
+) -> None:
+    journal = Journal(journald.address)
+    journal.write(b"MESSAGE=" + b"x" * (2 << 20) + b"\n")  # more than a datagram holds
+    journal.flush()
+    journal.write(b"MESSAGE=next\n")
+    journal.flush()
+    heard = [heard["MESSAGE"] for heard in journald.drained()]
+    assert heard == ["log_lines_lost count=1", "next"]
 
 
 def test_last_words_wait_for_journald_no_longer_than_they_may(journald: Journald) -> None:

@@ -92,8 +92,10 @@ def test_the_first_jobfile_has_the_folders_that_it_is_given() -> None:
 
 
 def test_the_drop_in_replaces_how_a_reload_is_done() -> None:
-    assert reload_drop_in().splitlines()[-3:] == [
+    drop_in = reload_drop_in(unit(Variant.USER, ("/a/python", "-m", "stsd"), "/b/jobs.toml"))
+    assert drop_in.splitlines()[-4:] == [
         "[Service]",
         "Type=notify-reload",
         "ExecReload=",
+        "ExecReload=/a/python -m stsd check --config /b/jobs.toml",
     ]

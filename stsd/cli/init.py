@@ -134,9 +134,10 @@ def _planned(arguments: argparse.Namespace) -> _Plan:
         jobfile = arguments.config.absolute()
         named = str(jobfile)
     program = _program()
-    units = [(folder / "stsd.service", unit(variant, program, named or None))]
+    text = unit(variant, program, named or None)
+    units = [(folder / "stsd.service", text)]
     if _version_of_systemd() >= _WAITS_FOR_RELOADS:
-        units.append((folder / "stsd.service.d" / "notify-reload.conf", reload_drop_in()))
+        units.append((folder / "stsd.service.d" / "notify-reload.conf", reload_drop_in(text)))
     return _Plan(variant, program, tuple(units), jobfile, first_jobfile(log_dir, state))
 
 

@@ -19,6 +19,14 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Boots each of the two once, whatever the number of workers (`--dist loadgroup`)."""
+    for item in items:
+        if HERE in item.path.parents and isinstance(item, pytest.Function):
+            box = "machine" if "machine" in item.fixturenames else "container"
+            item.add_marker(pytest.mark.xdist_group(box))
+
+
 def what_is_missing() -> str:
     """Why no container can be booted here; empty when one can."""
     if os.geteuid() != 0:
@@ -58,6 +66,16 @@ def what_a_machine_lacks() -> str:
     return ""
 
 
+# In a mount namespace of its own, so that this machine's /opt stays as it is.
+INSTALL = """
+mount --make-rprivate /
+mount -t tmpfs tmpfs /opt
+"$1" -m venv --without-pip /opt/stsd
+/opt/stsd/bin/python "$2/$4/pip" install -q --no-index --find-links "$2" stsd
+tar -C / -cf "$3" opt/stsd
+"""
+
+
 @pytest.fixture(scope="session")
 def wheels() -> Iterator[Path]:
     """stsd, all that it needs and pip as wheels, for the Python that the container has."""
@@ -77,28 +95,37 @@ def wheels() -> Iterator[Path]:
         yield target
 
 
-def install(box: Container, wheels: Path) -> None:
-    """As docs/install.md says, but from the wheels."""
-    box.put(wheels, "/opt/wheels-of-stsd")
-    box.run(SYSTEM_PYTHON, "-m", "venv", "--without-pip", "/opt/stsd")
-    pip = next(wheels.glob("pip-*.whl")).name
-    box.run(
-        "/opt/stsd/bin/python",
-        f"/opt/wheels-of-stsd/{pip}/pip",
-        *("install", "-q", "--no-index", "--find-links", "/opt/wheels-of-stsd", "stsd"),
+@pytest.fixture(scope="session")
+def installed(wheels: Path) -> Path:
+    """/opt/stsd as docs/install.md has it made, in an archive: an emulated processor would take
+    half a minute for it."""
+    archive = wheels.with_name("stsd.tar")
+    (pip,) = wheels.glob("pip-*.whl")
+    shell = ("unshare", "--mount", "sh", "-eu", "-c", INSTALL, "sh")
+    subprocess.run(
+        [*shell, SYSTEM_PYTHON, wheels, archive, pip.name], check=True, stdin=subprocess.DEVNULL
     )
-    box.put(REPOSITORY / "systemd" / "stsd.service", "/etc/systemd/system/stsd.service")
+    return archive
+
+
+def install(box: Container, installed: Path) -> None:
+    box.put(installed, "/opt/stsd.tar")
+    box.run("tar", "-C", "/", "-xf", "/opt/stsd.tar")
+    box.put(
+        REPOSITORY / "stsd" / "templates" / "systemd" / "stsd.service",
+        "/etc/systemd/system/stsd.service",
+    )
     box.run("systemctl", "daemon-reload")
 
 
 @pytest.fixture(scope="session")
-def container(wheels: Path) -> Iterator[Container]:
+def container(installed: Path) -> Iterator[Container]:
     """systemd has booted, and stsd and its unit are installed as docs/install.md says."""
     with tempfile.TemporaryDirectory(prefix="stsdbox", dir="/var/tmp") as folder:
         box = Container(HERE / "container.sh", Path(folder, Path(folder).name))
         try:
             box.script("up")
-            install(box, wheels)
+            install(box, installed)
             yield box
         finally:
             box.script("down", check=False)
@@ -118,12 +145,12 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Container]:
     missing = what_a_machine_lacks()
     if missing:
         pytest.skip(missing)
-    wheels: Path = request.getfixturevalue("wheels")
+    installed: Path = request.getfixturevalue("installed")
     with tempfile.TemporaryDirectory(prefix="stsdvm", dir="/var/tmp") as folder:
         box = Container(HERE / "machine.py", Path(folder, "vm"))
         box.script("up")
         try:
-            install(box, wheels)
+            install(box, installed)
             yield box
         finally:
             box.script("down", check=False)
