@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,13 @@ import pytest
 from tests.support import Stsd
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+def pytest_collection_finish() -> None:
+    """What three thousand tests are made of is never garbage: it need not be looked at each time
+    that a test has garbage collected."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

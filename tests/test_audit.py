@@ -535,6 +535,7 @@ def shifted(past: Past, number: int) -> Past:
     return past.altered(number, **{name: other})
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.integers(min_value=0, max_value=2**32))
 def test_a_history_that_accounts_for_everything_balances(seed: int) -> None:
@@ -546,6 +547,7 @@ def test_a_history_that_accounts_for_everything_balances(seed: int) -> None:
     assert tally.demanded == tally.run + tally.skipped + tally.missed
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(st.integers(min_value=0, max_value=2**32))
 @pytest.mark.parametrize("plant", [Past.without, Past.doubled, shifted])

@@ -126,31 +126,37 @@ def terminal(
     opened.end()
 
 
+@pytest.mark.slow
 def test_tab_completes_a_command(terminal: Terminal) -> None:
     terminal.press("stsd hist\t")
     terminal.shows("stsd history ")
 
 
+@pytest.mark.slow
 def test_tab_completes_an_option(terminal: Terminal) -> None:
     terminal.press("stsd history --outc\t")
     terminal.shows("stsd history --outcome")
 
 
+@pytest.mark.slow
 def test_tab_completes_the_value_of_an_option(terminal: Terminal) -> None:
     terminal.press("stsd history --outcome spawn\t")
     terminal.shows("--outcome spawn_failed ")
 
 
+@pytest.mark.slow
 def test_tab_completes_a_job_of_the_jobfile(terminal: Terminal) -> None:
     terminal.press("stsd history back\t")
     terminal.shows("stsd history backup ")
 
 
+@pytest.mark.slow
 def test_tab_completes_one_job_after_another(terminal: Terminal) -> None:
     terminal.press("stsd next backup rat\t")
     terminal.shows("stsd next backup rates ")
 
 
+@pytest.mark.slow
 def test_tab_shows_all_jobs_there_are(terminal: Terminal) -> None:
     terminal.press("stsd logs \t\t")
     shown = terminal.shows("report")
@@ -158,16 +164,19 @@ def test_tab_shows_all_jobs_there_are(terminal: Terminal) -> None:
     assert "elsewhere" not in shown
 
 
+@pytest.mark.slow
 def test_tab_completes_a_job_of_the_jobfile_that_is_named_before(terminal: Terminal) -> None:
     terminal.press("stsd history -c ~/other.toml else\t")
     terminal.shows("elsewhere ")
 
 
+@pytest.mark.slow
 def test_tab_completes_the_name_of_a_jobfile(terminal: Terminal) -> None:
     terminal.press("stsd check -c oth\t")
     terminal.shows("stsd check -c other.toml ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

@@ -132,6 +132,7 @@ def random_field(dice: random.Random, low: int, high: int) -> str:
     return ",".join(items)
 
 
+@pytest.mark.slow
 def test_cronsim_agrees_where_the_clocks_do_not_change() -> None:
     dice = random.Random(7)
     zone = ZoneInfo("Asia/Kolkata")

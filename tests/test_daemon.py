@@ -438,6 +438,7 @@ def test_a_stale_pidfile_is_no_obstacle(stsd: Stsd) -> None:
     wait_for(lambda: not pidfile.exists(), "the pidfile to go")
 
 
+@pytest.mark.slow
 def test_log_level_is_taken_from_option_then_stsds_variable_then_the_common_one(
     stsd: Stsd, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -194,6 +194,7 @@ def test_where_the_clocks_change_is_told_and_is_no_failure(capsys: Captured) -> 
     assert "03:00+02:00 cron runs it twice, stsd once" in told
 
 
+@pytest.mark.slow
 def test_an_imported_job_runs_as_it_did_under_cron(stsd: Stsd, capsys: Captured) -> None:
     Path("tab").write_text("WHO=you\n@reboot cat; echo $WHO $PATH; pwd%50\\% off%today\n")
     assert imported("tab") == 0

@@ -43,11 +43,13 @@ def plant(folder: Path, room: str, line: str) -> None:
         module.write(f"\n{line}\n")
 
 
+@pytest.mark.slow
 def test_no_room_imports_upwards(copy: Path) -> None:
     status, said = lint(copy)
     assert status == 0, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("room", "line", "contract"),
     [
@@ -74,6 +76,7 @@ def test_a_planted_violation_is_found(copy: Path, room: str, line: str, contract
     assert contract in said
 
 
+@pytest.mark.slow
 def test_a_room_that_stands_on_no_floor_is_found(copy: Path) -> None:
     (copy / "stsd" / "cellar.py").write_text('"""Nobody placed it."""\n')
     status, said = lint(copy)

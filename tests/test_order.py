@@ -131,6 +131,7 @@ def unstarted(world: World, name: str) -> list[Run]:
     return world.scheduler._dispatch.unstarted(name)
 
 
+@pytest.mark.slow
 def test_ten_thousand_jobs_due_in_a_minute_run_by_priority_and_due_time() -> None:
     jobs = [
         job(f"j{n}", When(every=86_400, anchor=START + 1 + n % 60), priority=n % 3)

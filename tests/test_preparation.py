@@ -423,6 +423,7 @@ def test_a_hundred_preparations_at_once_leave_no_descriptor_and_no_child(loop: L
     assert children() <= others
 
 
+@pytest.mark.slow
 def test_a_lack_of_descriptors_is_an_error_and_leaves_nothing(loop: Loop) -> None:
     before = len(descriptors())
     job = job_of(secrets=(secret("echo x"),))

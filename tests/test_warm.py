@@ -210,6 +210,7 @@ def test_a_reload_renews_it(children: Children, tmp_path: Path) -> None:
     assert len(imports(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_runs_that_are_asked_for_while_it_is_renewed_are_not_lost(
     children: Children, tmp_path: Path
 ) -> None:

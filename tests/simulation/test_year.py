@@ -48,6 +48,7 @@ def test_the_books_balance_however_often_it_dies(batch: int, tmp_path: Path) -> 
         balance(seed, WILD, tmp_path / str(seed))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_trace(tmp_path: Path) -> None:
     traces = []
     for name in ("once", "again"):
@@ -79,6 +80,7 @@ def is_found(seed: int, folder: Path) -> bool:
         return True
 
 
+@pytest.mark.slow
 def test_the_enumeration_of_what_is_due_agrees_with_the_oracle_of_cron() -> None:
     drawing = Drawing(Profile(days=150, jobs=240), random.Random(1))
     first, last = START + 110 * DAY, START + 170 * DAY

@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this very hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Boots each of the two once, whatever the number of workers (`--dist loadgroup`)."""
     for item in items:

@@ -10,6 +10,7 @@ from tests.system.support import JOBFILE, Container, wait_for
 
 pytestmark = pytest.mark.system
 
+DROP_INS = "/etc/systemd/system/stsd.service.d"
 TICK = """
 [jobs.tick]
 command = "echo tick"
@@ -44,7 +45,7 @@ def test_history_and_output_appear_in_the_log_folder_and_are_root_only(unit: Con
     unit.start(TICK)
     record = wait_for("a finished run", lambda: unit.finished("tick"))[0]
     assert record["outcome"] == "succeeded"
-    assert unit.run("cat", f"/var/log/stsd/{record['output']}").stdout == "tick\n"
+    assert unit.output(record) == "tick\n"
     modes = unit.run("stat", "-c", "%a", "/var/log/stsd", f"/var/log/stsd/{record['output']}")
     assert modes.stdout.split() == ["700", "600"]
 
@@ -52,7 +53,7 @@ def test_history_and_output_appear_in_the_log_folder_and_are_root_only(unit: Con
 def test_no_job_can_speak_to_systemd_in_the_daemons_name(unit: Container) -> None:
     unit.start('[jobs.env]\ncommand = "env"\non_start = true\n')
     record = wait_for("a finished run", lambda: unit.finished("env"))[0]
-    said = unit.run("cat", f"/var/log/stsd/{record['output']}").stdout
+    said = unit.output(record)
     names = {line.partition("=")[0] for line in said.splitlines()}
     assert "STSD_JOB" in names
     assert not names & {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
@@ -102,7 +103,7 @@ def test_a_start_with_a_broken_jobfile_fails_for_good_and_says_why(unit: Contain
 
 
 def test_a_hung_loop_trips_the_watchdog_and_the_service_comes_back(unit: Container) -> None:
-    unit.write("/etc/systemd/system/stsd.service.d/soon.conf", "[Service]\nWatchdogSec=2s\n")
+    unit.write(f"{DROP_INS}/soon.conf", "[Service]\nWatchdogSec=2s\n")
     unit.run("systemctl", "daemon-reload")
     unit.start(TICK)
     pid = unit.property("MainPID")
@@ -145,7 +146,7 @@ def test_a_run_that_ends_within_stop_timeout_is_waited_for(unit: Container) -> N
 
 
 def test_a_jobfile_may_grant_its_jobs_more_time_than_the_unit_does(unit: Container) -> None:
-    unit.write("/etc/systemd/system/stsd.service.d/hasty.conf", "[Service]\nTimeoutStopSec=2s\n")
+    unit.write(f"{DROP_INS}/hasty.conf", "[Service]\nTimeoutStopSec=2s\n")
     unit.run("systemctl", "daemon-reload")
     jobs = '[daemon]\nstop_timeout = "1m"\n[jobs.long]\ncommand = "sleep 5; echo done"\n'
     unit.start(jobs + "on_start = true\n")
@@ -165,9 +166,50 @@ on_start = true
     unit.start(jobs)
     record = wait_for("the end of the job", lambda: unit.finished("runaway"))[0]
     assert record["outcome"] == "succeeded"
-    said = unit.run("cat", f"/var/log/stsd/{record['output']}").stdout
+    said = unit.output(record)
     assert "/system.slice/stsd.service/stsd-" in said
     assert unit.run("pgrep", "-x", "-f", "sleep 986", check=False).returncode == 1
+
+
+def test_a_job_is_given_the_credential_that_it_names_and_nobody_else_is(unit: Container) -> None:
+    unit.write(f"{DROP_INS}/credential.conf", "[Service]\nLoadCredential=token:/etc/stsd/token\n")
+    unit.write("/etc/stsd/token", "s3cr3t-of-a-test\n")
+    unit.run("chmod", "600", "/etc/stsd/token")
+    unit.run("systemctl", "daemon-reload")
+    told = 'printf %s "$TOKEN" | wc -c; echo "$TOKEN"; ls /run/credentials/stsd.service'
+    unit.start(f"""
+[jobs.bearer]
+command = '{told}'
+secrets = {{ TOKEN = {{ credential = "token" }} }}
+user = "nobody"
+on_start = true
+
+[jobs.other]
+command = 'env; {told}'
+user = "nobody"
+on_start = true
+""")
+    bearer = wait_for("the run with the secret", lambda: unit.finished("bearer"))[0]
+    other = wait_for("the run without", lambda: unit.finished("other"))[0]
+    length, shown, *_ = unit.output(bearer).splitlines()
+    assert length == str(len("s3cr3t-of-a-test"))
+    assert shown == "***"
+    assert bearer["outcome"] == other["outcome"] == "failed"  # of ls: the folder is root's
+    assert "Permission denied" in unit.output(bearer)
+    assert "CREDENTIALS_DIRECTORY" not in unit.output(other)
+    assert "s3cr3t" not in unit.journal() + str(list(unit.history()))
+
+
+def test_a_credential_that_the_unit_does_not_load_is_told_by_name(unit: Container) -> None:
+    unit.start("""
+[jobs.bearer]
+command = "true"
+secrets = { TOKEN = { credential = "tokn" } }
+on_start = true
+""")
+    record = wait_for("the end of the run", lambda: unit.finished("bearer"))[0]
+    assert record["outcome"] == "spawn_failed"
+    assert "tokn" in record["error"]
 
 
 def test_jobs_live_in_the_sandbox_and_a_drop_in_lets_them_out(unit: Container) -> None:
@@ -177,7 +219,7 @@ def test_jobs_live_in_the_sandbox_and_a_drop_in_lets_them_out(unit: Container) -
     refused = wait_for("the refused run", lambda: unit.finished("write"))[0]
     assert refused["outcome"] == "failed"
     unit.run("systemctl", "stop", "stsd")
-    unit.write("/etc/systemd/system/stsd.service.d/srv.conf", "[Service]\nReadWritePaths=/srv\n")
+    unit.write(f"{DROP_INS}/srv.conf", "[Service]\nReadWritePaths=/srv\n")
     unit.run("systemctl", "daemon-reload")
     unit.run("systemctl", "start", "stsd")
     outcomes = wait_for(
