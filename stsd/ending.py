@@ -10,7 +10,6 @@ import resource
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from stsd.capture import masked
 from stsd.cgroups import Usage
@@ -55,10 +54,9 @@ def exited(
 
 def own_peak_kib() -> int:
     """VmHWM of proc_pid_status(5). getrusage would add the peak of whatever started stsd."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1])
-    raise LookupError("VmHWM")
+    with open("/proc/self/status", "rb", buffering=0) as file:
+        content = file.read(8192)
+    return int(content.partition(b"VmHWM:")[2].split(maxsplit=1)[0])
 
 
 def with_usage(exited: Exited, usage: Usage | None) -> Exited:

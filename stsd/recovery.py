@@ -24,10 +24,11 @@ def born(pid: int) -> int | None:
     """When a process was started, in clock ticks since boot; None if there is none of this pid.
     Field 22 of proc_pid_stat(5)."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            content = file.read(4096)
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return int(text.rpartition(")")[2].split()[19])
+    return int(content.rpartition(b")")[2].split()[19])
 
 
 def recall(places: Places, damaged: Callable[[Path, bytes], None]) -> Memory:

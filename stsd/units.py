@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
 
 from stsd.errors import UnitError
 
@@ -91,10 +92,15 @@ def format_size(size: int) -> str:
 def rfc3339(instant: float) -> str:
     """An instant as RFC 3339 in UTC: whole seconds for an `int`, milliseconds for a `float`."""
     if isinstance(instant, int):
-        return f"{datetime.fromtimestamp(instant, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return f"{_second(instant)}Z"
     milliseconds = round(instant * 1000)
-    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@lru_cache(maxsize=256)
+def _second(instant: int) -> str:
+    """All that a start says of itself is of the same few seconds."""
+    return f"{datetime.fromtimestamp(instant, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def from_rfc3339(text: str) -> float:
