@@ -17,7 +17,7 @@ CODE := stsd tests bench examples
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check lint format types imports quick cover slow system long bench docs generate clean
+.PHONY: help run test check lint format types imports quick cover slow system long bench docs generate dist deb clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1|/p' $(MAKEFILE_LIST) | \
@@ -62,11 +62,8 @@ system: $(VENV)/.tools ## the tests under a real systemd in a container (root on
 long: $(VENV)/.tools ## both of these, side by side
 	$(PYTEST) -n $(LONG_WORKERS) --dist loadgroup -m "slow or system"
 
-bench: $(VENV)/.tools ## measure: the scripts of bench/
-	@set -e; for script in bench/*.py; do \
-		[ -e "$$script" ] || { echo "bench/ is empty"; break; }; \
-		echo "== $$script"; $(BIN)/python "$$script"; \
-	done
+bench: $(VENV)/.tools ## measure stsd and its peers side by side (ONLY=lateness,idle QUICK=1)
+	$(BIN)/python bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
 
 docs: $(VENV)/.tools ## check the pages: links that lead nowhere, examples that do not hold
 	$(BIN)/python -m pytest -q tests/test_docs.py tests/test_example.py
@@ -75,6 +72,12 @@ generate: $(VENV)/.tools ## write anew what is made from the code: man pages, sc
 	$(BIN)/python docs/jobfile_reference.py
 	$(BIN)/python docs/manpages.py
 	$(BIN)/stsd schema > docs/jobs.schema.json
+
+dist: $(VENV)/.tools ## the wheel and the sdist, into dist/
+	$(BIN)/python -m build --quiet
+
+deb: $(VENV)/.tools ## the Debian package, into dist/ (needs debhelper)
+	packaging/deb $(BIN)/python dist
 
 clean: ## remove the environment and whatever runs and tests have left
 	rm -rf $(VENV) run build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache \

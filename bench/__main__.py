@@ -12,14 +12,14 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from harness import report
 from harness.bench import QUICK, Bench, Extent
 from harness.figures import Result
 from harness.measures import MEASURES
-from harness.peers import PEERS, Peer
+from harness.peers import PEERS, QUICK_PEERS, Peer
 from harness.workshop import REPOSITORY, NotHereError, Workshop
 
 
@@ -36,22 +36,13 @@ def main() -> int:
     try:
         for name in options.only:
             results[name] = MEASURES[name](bench)
-    except KeyboardInterrupt:
-        bench.say("interrupted: the report is of what was measured until then")
-    shutil.rmtree(place, ignore_errors=True)
-    text = report.markdown(about, versions, missing, results)
-    facts = {key: value for result in results.values() for key, value in result.facts.items()}
-    data = {
-        "machine": about,
-        "peers": versions,
-        "missing": missing,
-        "extent": asdict(extent),
-        "goals": report.goals(facts),
-        "measures": report.plain(results),
-    }
-    path = report.write(options.results, text, data)
-    print(text)
-    print(f"written to {path} and {path.with_suffix('.json').name}")
+    finally:  # what was measured until an interruption is not to be lost
+        shutil.rmtree(place, ignore_errors=True)
+        text = report.markdown(about, versions, missing, results)
+        data = report.data(about, versions, missing, results, extent)
+        path = report.write(options.results, text, data)
+        print(text)
+        print(f"written to {path} and {path.with_suffix('.json').name}")
     return 0
 
 
@@ -81,7 +72,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--only", type=names(MEASURES), default=list(MEASURES), help=", ".join(MEASURES)
     )
-    parser.add_argument("--peers", type=names(PEERS), default=list(PEERS), help=", ".join(PEERS))
+    parser.add_argument("--peers", type=names(PEERS), help=", ".join(PEERS))
     parser.add_argument("--build", type=Path, default=REPOSITORY / "build" / "bench")
     parser.add_argument("--results", type=Path, default=REPOSITORY / "bench" / "results")
     for field in fields(Extent):
@@ -91,7 +82,9 @@ def parse() -> argparse.Namespace:
             metavar="N",
             help=f"{getattr(Extent(), field.name)}; quick: {getattr(QUICK, field.name)}",
         )
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.peers = options.peers or (QUICK_PEERS if options.quick else list(PEERS))
+    return options
 
 
 def names(known: dict[str, object] | dict[str, type[Peer]]) -> object:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
 from stsd.child import ChildSpec
 from stsd.ending import own_peak_kib
@@ -23,7 +24,7 @@ from stsd.starter import Starter
 
 JOBS = 10_000
 AT_ONCE = 8
-ROUNDS = 3
+ROUNDS = 7
 TICKS = os.sysconf("SC_CLK_TCK")
 
 PLAIN = ChildSpec(("/bin/true",), {"PATH": os.defpath}, "/", 0o022)
@@ -119,7 +120,7 @@ def main() -> None:
     jobfile = read_jobs()
     bench = Bench()
     print(f"{JOBS:,} jobs, peak {own_peak_kib() >> 10} MiB, {os.cpu_count()} processors, ")
-    print(f"{starts} starts, {AT_ONCE} at a time, best of {ROUNDS}\n")
+    print(f"{starts} starts, {AT_ONCE} at a time, the median of {ROUNDS} rounds\n")
     print(f"{'':34} starts/s   ratio   ms of processor time a start: stsd, launcher")
     ways = {
         "no user, no limits (vfork)": bench.start(PLAIN),
@@ -127,14 +128,18 @@ def main() -> None:
         "only nice (launcher)": bench.start(replace(PLAIN, nice=5)),
         "user, by forking this process": bench.fork,
     }
-    base = 0.0
-    for name, begin in ways.items():
+    for begin in ways.values():
         bench.run(50, begin)
-        cost = min((bench.run(starts, begin) for _ in range(ROUNDS)), key=lambda c: c.seconds)
-        rate = starts / cost.seconds
-        base = base or rate
-        own, launcher = (1000 * spent / starts for spent in (cost.own, cost.launcher))
-        print(f"{name:34} {rate:8.0f} {rate / base:7.2f}   {own:.3f}, {launcher:.3f}")
+    # In turns, so that all have the same weather.
+    rounds = [[bench.run(starts, begin) for begin in ways.values()] for _ in range(ROUNDS)]
+    for name, costs in zip(ways, zip(*rounds, strict=True), strict=True):
+        rate = median(starts / cost.seconds for cost in costs)
+        ratio = median(
+            turn[0].seconds / cost.seconds for turn, cost in zip(rounds, costs, strict=True)
+        )
+        own = median(1000 * cost.own / starts for cost in costs)
+        launcher = median(1000 * cost.launcher / starts for cost in costs)
+        print(f"{name:34} {rate:8.0f} {ratio:7.2f}   {own:.3f}, {launcher:.3f}")
     assert jobfile
     bench.starter.close()
 
