@@ -22,6 +22,9 @@ from tests.support_cgroups import group_of_its_own
 from tests.support_children import python_for_all
 from tests.support_output import has_gone
 
+# One after the other: their bombs are of the same user, whose processes are counted together.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("greedy")]
+
 MARK = "876.4137"
 MARKED = f"sleep\0{MARK}\0".encode()
 BOMBER = "games"
@@ -159,7 +162,6 @@ def outputs(box: Box, job: str) -> list[int]:
 
 
 @needs_root
-@pytest.mark.slow
 @pytest.mark.parametrize("way", [entered, hidden], ids=["control-groups", "rlimits"])
 def test_five_greedy_jobs_make_no_other_late_and_leave_nothing(
     box: Box, way: Callable[[], AbstractContextManager[list[str]]]
@@ -213,7 +215,6 @@ def check_that_they_were_greedy(box: Box, crowd: Crowd, has_group: bool) -> None
 
 
 @needs_root
-@pytest.mark.slow
 def test_what_the_job_of_a_killed_daemon_has_left_is_killed_by_the_next_and_told(box: Box) -> None:
     go = box.folder / "go"
     main = f"until test -e {go}; do sleep 0.1; done"

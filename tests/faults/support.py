@@ -183,9 +183,16 @@ class Disk:
         self.mountpoint.mkdir()
         subprocess.run(["truncate", "-s", size, self.image], check=True)
         subprocess.run(["mkfs.ext4", "-q", "-m", "0", self.image], check=True)
+        self._without_power = False
         self.mount()
 
     def mount(self) -> None:
+        if self._without_power:
+            # Another mount namespace, such as a container's, may still have the file system that
+            # is without power; the same image would bring that back.
+            shutil.copyfile(self.image, self.image.with_suffix(".new"))
+            self.image.with_suffix(".new").replace(self.image)
+            self._without_power = False
         subprocess.run(["mount", "-o", "loop", self.image, self.mountpoint], check=True)
 
     def unmount(self) -> None:
@@ -200,6 +207,7 @@ class Disk:
             fcntl.ioctl(fd, EXT4_IOC_SHUTDOWN, NO_LOG_FLUSH.to_bytes(4, sys.byteorder))
         finally:
             os.close(fd)
+        self._without_power = True
 
     def fill(self) -> Path:
         """Take all the space there is; returns the file that holds it."""
