@@ -12,7 +12,6 @@ WORKERS ?= 2
 # Most of the quick tests wait for processes, so that four share two processors well.
 QUICK_WORKERS ?= 4
 # Those of tests/system wait for most of their time, and so have a worker more beside the slow ones.
-LONG_WORKERS ?= 3
 CODE := stsd tests bench examples
 
 .DEFAULT_GOAL := help
@@ -60,7 +59,11 @@ system: $(VENV)/.tools ## the tests under a real systemd in a container (root on
 	$(PYTEST) -m system
 
 long: $(VENV)/.tools ## both of these, side by side
-	$(PYTEST) -n $(LONG_WORKERS) --dist loadgroup -m "slow or system"
+	@# A shell ignores Ctrl-C in what it starts in the background, and so would all below it.
+	@log=$$(mktemp); env --default-signal=INT --default-signal=QUIT \
+		$(PYTEST) -m system >$$log 2>&1 & system=$$!; \
+	$(PYTEST) -n $(WORKERS) -m "slow and not system"; slow=$$?; \
+	wait $$system; system=$$?; cat $$log; rm $$log; exit $$((slow | system))
 
 bench: $(VENV)/.tools ## measure stsd and its peers side by side (ONLY=lateness,idle QUICK=1)
 	$(BIN)/python bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import gc
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +29,15 @@ def _adopting_no_orphans() -> Iterator[None]:
     not tell in the tests after it."""
     yield
     assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """For tests that take the whole machine, or count the processes of a user: one at a time, in
+    whatever worker they are."""
+    with (Path(tempfile.gettempdir()) / "stsd-tests-alone.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

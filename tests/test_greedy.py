@@ -22,8 +22,7 @@ from tests.support_cgroups import group_of_its_own
 from tests.support_children import python_for_all
 from tests.support_output import has_gone
 
-# One after the other: their bombs are of the same user, whose processes are counted together.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("greedy")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("alone")]
 
 MARK = "876.4137"
 MARKED = f"sleep\0{MARK}\0".encode()

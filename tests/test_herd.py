@@ -111,7 +111,7 @@ def most_at_once(records: list[Record]) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("greedy")
+@pytest.mark.usefixtures("alone")
 def test_ten_thousand_jobs_of_one_minute_run_in_order_and_cost_no_more_for_it(
     tmp_path: Path,
 ) -> None:

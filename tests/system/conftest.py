@@ -19,15 +19,6 @@ HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this very hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Boots each of the two once, whatever the number of workers (`--dist loadgroup`)."""
-    for item in items:
-        if HERE in item.path.parents and isinstance(item, pytest.Function):
-            box = "machine" if "machine" in item.fixturenames else "container"
-            item.add_marker(pytest.mark.xdist_group(box))
-
-
 def what_is_missing() -> str:
     """Why no container can be booted here; empty when one can."""
     if os.geteuid() != 0:

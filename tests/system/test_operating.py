@@ -395,7 +395,7 @@ def test_the_unprivileged_service_does_its_work_as_a_user_of_its_own(
     unprivileged.write(JOBFILE, TICK)
     unprivileged.run("systemctl", "reload", "stsd")
     assert "once" not in stsd(unprivileged, "status", "--json").stdout
-    assert "tick" in stsd(unprivileged, "history", "tick", "-n", "1").stdout
+    wait_for("a run", lambda: "tick" in stsd(unprivileged, "history", "tick", "-n", "1").stdout)
     assert "the books balance" in stsd(unprivileged, "audit").stdout
 
 
