@@ -50,11 +50,21 @@ class Orders:
     def __init__(self, house: House) -> None:
         self._house = house
         self._scheduler = house.scheduler
+        self._answers: Mapping[str, Callable[..., Reply]] = {
+            "hello": self._hello,
+            "status": self._status,
+            "plan": self._plan,
+            "trigger": self._trigger,
+            "cancel": self._cancel,
+            "pause": self._pause,
+            "resume": self._resume,
+            "reload": self._reload,
+        }
 
     def answer(self, request: Request) -> Reply:
         """Do what is asked, and say what came of it."""
         try:
-            return getattr(self, f"_{request.do}")(request, **request.arguments)  # type: ignore[no-any-return]
+            return self._answers[request.do](request, **request.arguments)
         except _RefusalError as refusal:
             return refusal.answer
         except JobfileError as error:

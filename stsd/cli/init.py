@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -152,15 +153,10 @@ def _program() -> tuple[str, ...]:
 
 def _version_of_systemd() -> int:
     """0 where there is none."""
-    try:
-        done = subprocess.run(
-            ["systemctl", "--version"],  # noqa: S607 - whichever systemctl the user has
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError:
+    systemctl = shutil.which("systemctl")
+    if systemctl is None:
         return 0
+    done = subprocess.run([systemctl, "--version"], capture_output=True, text=True, check=False)
     match = re.match(r"systemd (\d+)", done.stdout)
     return int(match[1]) if match else 0
 

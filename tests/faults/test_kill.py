@@ -62,14 +62,21 @@ def test_g4_a_kill_at_each_write_leaves_books_that_balance(box: Box) -> None:
         )
         assert box.process is not None
         killed += box.process.wait(20) == -9
-        faults = [
-            fault
-            for fault in faults_of(whole_records(box), box.witness)
-            if not fault.startswith("again: nothing accounts for")  # it waits for its turn
-        ]
-        assert faults == [], f"killed at write {number}"
+        faults = faults_of(whole_records(box), box.witness)
+        # What is caught up with waits behind a run that is between two attempts, and later ones
+        # are skipped meanwhile; the next daemon catches up with it, or records it as missed.
+        waits = [fault for fault in faults if fault.startswith("again: nothing accounts for")]
+        allowed = waits if len(waits) == 1 and is_to_go_on(whole_records(box), "again") else []
+        assert faults == allowed, f"killed at write {number}"
     assert killed == 40
     box.assert_balanced()
+
+
+def is_to_go_on(records: list[dict[str, object]], job: str) -> bool:
+    """Whether the last record of an attempt of the job is not the end of its run."""
+    events = ("intent", "started", "finished")
+    *_, last = [r for r in records if r["event"] in events and r["job"] == job]
+    return last.get("will_retry_at") is not None or last["event"] != "finished"
 
 
 def whole_records(box: Box) -> list[dict[str, object]]:
