@@ -46,13 +46,15 @@ class RefusedError(StsdError):
 class Told:
     """One line of an answer that goes on while a client waits; what it does not say is None.
 
-    `runs` are the runs that are waited for, told once and before all else. `record` is a record of
+    `runs` are the runs that are waited for, told once and before all else, with the jobs that were
+    `skipped`. `record` is a record of
     the history. `descriptor` is the file with the output of an attempt, from its first byte, open
     for reading and the receiver's to close; `output` says whose: run id and attempt. `row` is
     one of a list. `answer` is the last line.
     """
 
     runs: tuple[str, ...] | None = None
+    skipped: tuple[str, ...] = ()
     record: dict[str, Any] | None = None
     output: tuple[str, int] | None = None
     descriptor: int | None = None
@@ -153,8 +155,10 @@ class Client:
                 message += f"; this stsd speaks version {VERSION}: use the stsd of the daemon"
             raise RefusedError(kind, message, tuple(map(str, error.get("problems", ()))))
         output, record = content.get("output"), content.get("record")
+        accepted = content.get("accepted")
         return Told(
-            runs=tuple(content["accepted"]["runs"]) if "accepted" in content else None,
+            runs=tuple(accepted["runs"]) if accepted is not None else None,
+            skipped=tuple(accepted.get("skipped", ())) if accepted is not None else (),
             record=record,
             output=(output["run"], output["attempt"]) if output is not None else None,
             descriptor=self._descriptors.popleft() if output and self._descriptors else None,

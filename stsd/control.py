@@ -65,9 +65,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The answer comes when all these runs are over; until then the client is told of them."""
+    """The answer comes when all these runs are over; until then the client is told of them.
+    `skipped` are jobs of which no run was made."""
 
     runs: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +316,8 @@ class Control:
         missed, self._meanwhile = self._meanwhile, None
         match reply:
             case Waiting():
+                accepted = {"runs": list(reply.runs), "skipped": list(reply.skipped)}
+                visitor.put(encode("accepted", accepted), mono)
                 watch = self._watches[fd] = Watch(visitor, reply.runs, self._open_output, mono)
                 for news in missed:
                     news(watch)

@@ -123,10 +123,10 @@ class Orders:
         by_hand = ByHand(request.peer.name, json.dumps(kwargs or {}), env_pairs)
         runs = {job.name: self._started(job, by_hand) for job in chosen}
         begun = tuple(run for run in runs.values() if run is not None)
-        skipped = [name for name, run in runs.items() if run is None]
+        skipped = tuple(name for name, run in runs.items() if run is None)
         if not begun:
             raise _RefusalError(Trouble.NOT_POSSIBLE, _overlap(skipped))
-        return Waiting(begun) if wait else Done({"runs": begun, "skipped": skipped})
+        return Waiting(begun, skipped) if wait else Done({"runs": begun, "skipped": skipped})
 
     def _cancel(self, request: Request, runs: tuple[str, ...]) -> Reply:
         lives = self._scheduler.live()
@@ -220,7 +220,7 @@ def _unknown(name: str, jobs: Iterable[str]) -> _RefusalError:
     return _RefusalError(Trouble.UNKNOWN_JOB, f"{message} ({hint})" if hint else message)
 
 
-def _overlap(jobs: list[str]) -> str:
+def _overlap(jobs: tuple[str, ...]) -> str:
     return (
         f"skipped: {', '.join(jobs)} has as many runs as it may have at once (see `stsd status`; "
         'overlap = "queue" would let it wait)'

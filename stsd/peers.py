@@ -107,7 +107,7 @@ def _user_numbers(users: Iterable[str | int]) -> Iterable[int]:
     for user in users:
         try:
             yield user if isinstance(user, int) else pwd.getpwnam(user).pw_uid
-        except KeyError:
+        except KeyError:  # it was there when the jobfile was checked
             continue
 
 
@@ -115,5 +115,5 @@ def _group_numbers(groups: Iterable[str | int]) -> Iterable[int]:
     for group in groups:
         try:
             yield group if isinstance(group, int) else grp.getgrnam(group).gr_gid
-        except KeyError:
+        except KeyError:  # it was there when the jobfile was checked
             continue

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from stsd import client as client_room
+from stsd import sockets
 from stsd.client import Client, RefusedError, Told, find
 from stsd.control import Done, Refused, Reply, Request, Waiting
 from stsd.errors import NoDaemonError
@@ -121,6 +122,11 @@ def test_a_daemon_of_another_jobfile_alone_is_not_spoken_to(tmp_path: Path) -> N
     assert f"{tmp_path}/run/control.sock: runs {other}" in caught.value.tried
     assert f"{tmp_path}/state/control.sock: no such socket" in caught.value.tried
     assert descriptors() == before
+
+
+@pytest.fixture(autouse=True)
+def _no_daemon_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sockets, "_SYSTEM_FOLDERS", (tmp_path / "system",) * 2)
 
 
 def test_without_any_jobfile_the_only_daemon_will_do(tmp_path: Path) -> None:

@@ -158,6 +158,18 @@ def test_a_job_that_runs_already_is_not_started_again(client: Client) -> None:
     cancel_all(client, "sleeper")
 
 
+def test_of_several_jobs_those_that_run_already_are_told_beside_the_runs(client: Client) -> None:
+    client.ask("trigger", jobs=["sleeper"])
+    accepted, *_ = told(client, "trigger", jobs=["greet", "sleeper"], wait=True)
+    assert accepted.skipped == ("sleeper",)
+    answer = client.ask("trigger", jobs=["greet", "sleeper"])
+    assert ([run.partition("@")[0] for run in answer["runs"]], answer["skipped"]) == (
+        ["greet"],
+        ["sleeper"],
+    )
+    cancel_all(client, "sleeper")
+
+
 @pytest.mark.parametrize("do", ["status", "trigger", "pause", "resume"])
 def test_an_unknown_job_is_told_with_the_one_that_was_meant(client: Client, do: str) -> None:
     with pytest.raises(RefusedError, match="did you mean `greet`") as refused:

@@ -346,6 +346,9 @@ def test_without_a_daemon_it_is_told_from_the_files(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("STSD_SOCKET", str(stsd.folder / "no.sock"))
     config = ["-c", str(stsd.jobfile)]
+    assert main(["status", *config, "--json", "b", "--tag", "t"]) == 0
+    named = [json.loads(line)["job"] for line in capsys.readouterr().out.splitlines()]
+    assert named == ["good", "b"]
     assert main(["status", *config, "--json", "--tag", "t"]) == 0
     printed = capsys.readouterr()
     assert [json.loads(line)["last_outcome"] for line in printed.out.splitlines()] == ["succeeded"]

@@ -83,7 +83,7 @@ def prints(alone: ControlAlone, text: str, run: str = RUN, attempt: int = 1) -> 
 def test_it_prints_the_ids_of_the_runs(
     jobfile: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with answering(jobfile, done(runs=[RUN, OTHER]), monkeypatch) as alone:
+    with answering(jobfile, done(runs=[RUN, OTHER], skipped=[]), monkeypatch) as alone:
         assert main(["trigger", "backup", "rates", "backup", "--tag", "nightly"]) == 0
         assert capsys.readouterr().out == f"{RUN}\n{OTHER}\n"
         asked = alone.wait_until_asked("trigger")
@@ -92,12 +92,22 @@ def test_it_prints_the_ids_of_the_runs(
     assert not asked["wait"]
 
 
+def test_a_job_that_is_skipped_is_told_and_the_exit_code_is_1(
+    jobfile: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with answering(jobfile, done(runs=[RUN], skipped=["rates"]), monkeypatch):
+        assert main(["trigger", "backup", "rates"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == f"{RUN}\n"
+    assert printed.err == "rates is skipped: it has as many runs as it may have at once\n"
+
+
 def test_values_are_toml_and_bare_words_are_text(
     jobfile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["kwargs.n=7", "kwargs.base=EUR", "kwargs.on=true", 'kwargs.t.list=["a", 1.5]']
     words += ["kwargs.t.day=2026-11-21", "kwargs.empty=", "kwargs.q='7'", "kwargs.x=nan"]
-    with answering(jobfile, done(runs=[RUN]), monkeypatch) as alone:
+    with answering(jobfile, done(runs=[RUN], skipped=[]), monkeypatch) as alone:
         assert main(["trigger", "backup", *(w for word in words for w in ("--set", word))]) == 0
         assert alone.wait_until_asked("trigger")["kwargs"] == {
             "n": 7,
@@ -111,7 +121,7 @@ def test_values_are_toml_and_bare_words_are_text(
 
 
 def test_variables_are_passed_as_they_are(jobfile: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with answering(jobfile, done(runs=[RUN]), monkeypatch) as alone:
+    with answering(jobfile, done(runs=[RUN], skipped=[]), monkeypatch) as alone:
         assert main(["trigger", "backup", "--env", "A=b=c", "--env", "EMPTY="]) == 0
         assert alone.wait_until_asked("trigger")["env"] == {"A": "b=c", "EMPTY": ""}
 
@@ -156,6 +166,19 @@ def test_without_a_daemon_the_exit_code_is_3(
 
 
 # -- while it waits
+
+
+def test_a_job_that_is_skipped_is_no_success_of_those_that_are_waited_for(
+    jobfile: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def answer(request: Request) -> Reply:
+        alone.publish(started())
+        alone.publish(finished(Outcome.SUCCEEDED))
+        return Waiting((RUN,), ("rates",))
+
+    with answering(jobfile, answer, monkeypatch) as alone:
+        assert main(["trigger", "backup", "rates", "--wait"]) == 1
+    assert "rates is skipped" in capsys.readouterr().err
 
 
 def test_the_output_is_standard_output_and_success_is_0(

@@ -59,11 +59,11 @@ def _recalled(arguments: argparse.Namespace, error: NoDaemonError, damaged: Dama
     for name in arguments.jobs:
         if name not in jobfile.jobs:
             raise unknown_job(name, jobfile.jobs, jobfile.path)
-    wanted, tags = set(arguments.jobs or jobfile.jobs), set(arguments.tag or ())
+    named, tags = set(arguments.jobs), set(arguments.tag or ())
     jobs = [
         job
         for job in jobfile.jobs.values()
-        if job.name in wanted and (not tags or tags.intersection(job.tags))
+        if not (named or tags) or job.name in named or tags.intersection(job.tags)
     ]
     standing = standing_of_memory(recall(where, damaged))
     found: list[dict[str, Any]] = list(rows(jobs, standing, time.time()))

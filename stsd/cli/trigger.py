@@ -10,7 +10,7 @@ import tomli
 
 from stsd.cli.talk import add_selection, ask, daemon_of, explained, selection
 from stsd.cli.terminal import tell
-from stsd.cli.waiting import POLL_S, Waiting
+from stsd.cli.waiting import POLL_S, Waiting, tell_skipped
 from stsd.client import RefusedError
 from stsd.errors import NoDaemonError, UsageError
 from stsd.units import shown
@@ -46,7 +46,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Start the jobs and print the ids of their runs; with `--wait` 1 unless all succeed."""
+    """Start the jobs and print the ids of their runs; 1 if one was skipped, with `--wait` 1 unless
+    all succeed."""
     wanted: dict[str, Any] = {
         **selection(arguments),
         "kwargs": _kwargs(arguments.set) or None,
@@ -54,9 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     }
     if arguments.wait:
         return _wait(arguments, wanted)
-    for run_id in ask(arguments, "trigger", **wanted)["runs"]:
+    answer = ask(arguments, "trigger", **wanted)
+    for run_id in answer["runs"]:
         print(run_id)
-    return 0
+    tell_skipped(answer["skipped"])
+    return 1 if answer["skipped"] else 0
 
 
 def _wait(arguments: argparse.Namespace, wanted: dict[str, Any]) -> int:

@@ -28,15 +28,16 @@ class Waiting:
 
     def __init__(self) -> None:
         self.runs: tuple[str, ...] = ()
+        self.skipped: tuple[str, ...] = ()
         self.outcomes: dict[str, str] | None = None
         self._printer = Printer(Manner.BARE)
         self._open: dict[Attempt, _Followed] = {}
 
     @property
     def verdict(self) -> bool:
-        """Whether all of them have succeeded."""
+        """Whether all that were asked for have been run, and have succeeded."""
         ends = (self.outcomes or {}).get
-        return all(ends(run) == Outcome.SUCCEEDED for run in self.runs)
+        return not self.skipped and all(ends(run) == Outcome.SUCCEEDED for run in self.runs)
 
     def follow(self, lines: Iterable[Told | None]) -> None:
         """Go along with them to the end. Raises as `Client.follow` does."""
@@ -51,12 +52,13 @@ class Waiting:
 
     def _take(self, told: Told) -> None:
         if told.runs is not None:
-            self.runs = told.runs
+            self.runs, self.skipped = told.runs, told.skipped
             if len(self.runs) > 1:
                 jobs = (run.rpartition("@")[0] for run in self.runs)
                 self._printer = Printer(Manner.PREFIXED, max(map(len, jobs)))
             for run in self.runs:
                 tell(f"triggered {run}", "dim")
+            tell_skipped(self.skipped)
         elif told.output is not None and told.descriptor is not None:
             run, number = told.output
             attempt = Attempt(run.rpartition("@")[0], run, number)
@@ -87,6 +89,12 @@ class Waiting:
         for attempt, followed in self._open.items():
             followed.print(self._printer, attempt)
         self._printer.flush()
+
+
+def tell_skipped(jobs: Iterable[str]) -> None:
+    """Jobs of which no run was made."""
+    for job in jobs:
+        tell(f"{job} is skipped: it has as many runs as it may have at once", "yellow")
 
 
 class _Followed:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.ledger import Record, faults_of, records_of
-from tests.support import STSD, Stsd, clean_environment, wait_for
+from tests.support import STSD, Stsd, wait_for
 
 # linux/fs/ext4: _IOR('X', 125, __u32) and the flag that drops what the journal has not committed.
 EXT4_IOC_SHUTDOWN = 0x8004587D
@@ -83,7 +83,7 @@ class Box(Stsd):
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                env=clean_environment(),
+                env=self.environment,
             )
 
     def start(self, *options: str) -> Box:
