@@ -344,17 +344,29 @@ def _tree(group: Path) -> list[str]:
 
 
 def _kill(group: Path) -> int:
-    """Kill all in a group and below; how many there were. Never waits for them to be dead."""
+    """Kill all in a group and below; how many of them would have gone on. Never waits for them to
+    be dead."""
     pids = [pid for folder in _tree(group) for pid in _members(Path(folder))]
     if not pids:
         return 0
+    alive = sum(1 for pid in pids if not _is_ending(pid))
     try:
         (group / "cgroup.kill").write_text("1")
     except (FileNotFoundError, PermissionError):
         # Before Linux 5.14 there is no such file. One by one, and those born meanwhile by `tend`.
         for pid in pids:
             _kill_one(pid)
-    return len(pids)
+    return alive
+
+
+def _is_ending(pid: int) -> bool:
+    """Whether a process is about to be gone: the kernel takes its memory first, then its open
+    files, of which others may have noticed, and its group last (do_exit)."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb", buffering=0) as file:
+            return file.read(64).split()[0] == b"0"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def _kill_one(pid: int) -> None:

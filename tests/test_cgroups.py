@@ -166,6 +166,17 @@ def test_the_run_of_a_group_is_told_from_its_name(tmp_path: Path) -> None:
     assert [cgroups._run_of(groups.make(run, 12, Limits())) for run in runs] == runs
 
 
+def test_what_has_given_its_memory_back_is_about_to_be_gone() -> None:
+    ended = os.fork()
+    if not ended:
+        os._exit(0)
+    os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)
+    assert cgroups._is_ending(ended)
+    os.waitpid(ended, 0)
+    assert cgroups._is_ending(ended)
+    assert not cgroups._is_ending(os.getpid())
+
+
 # -- real ones
 
 
