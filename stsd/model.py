@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from stsd.interventions import ByHand
+from stsd.notices import Metrics, Notify, Ping, Slow
 
 
 class TriggerKind(StrEnum):
@@ -280,7 +281,9 @@ class Job:
     (seconds), and of that the last `catch_up_limit`. `env_files` and the files of `secrets` are
     absolute. `user` and `group` are a name or a number, None for stsd's own. `max_running` is
     None for one run at a time, or any number with `overlap = "allow"`. `condition` is a command
-    whose failure skips the run.
+    whose failure skips the run. By the second of the day `deadline`, in its own zone, it is to have
+    succeeded on each day on which it is due; its last success is to be younger than `max_age`
+    (seconds), and to have printed `min_output` bytes.
     """
 
     name: str
@@ -316,6 +319,12 @@ class Job:
     enabled: bool = True
     tags: tuple[str, ...] = ()
     output: Output = Output()
+    notify: Notify | None = None
+    ping: Ping | None = None
+    deadline: int | None = None
+    max_age: float | None = None
+    slow: Slow | None = None
+    min_output: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +353,7 @@ class Settings:
     history_keep: float | None = None
     history_max_size: int | None = None
     control: Access = Access()
+    metrics: Metrics | None = None
 
 
 @dataclass(frozen=True, slots=True)

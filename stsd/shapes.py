@@ -6,10 +6,9 @@ Declarative as the kinds they are made of; which key holds which of them is told
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from stsd.kinds import Account, FilePath, JsonData, Outcomes, Secrets
 from stsd.model import Backoff, Fold, Gap, Outcome
+from stsd.notices import Event
 from stsd.values import (
     Choice,
     Duration,
@@ -27,17 +26,6 @@ from stsd.values import (
 from stsd.webkinds import Headers, HostPort, MessageAddress, Template, WebAddress
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-
-
-class Event(StrEnum):
-    """What a notification can be sent about."""
-
-    FAILED = "failed"
-    RECOVERED = "recovered"
-    LATE = "late"
-    MISSED = "missed"
-    SILENT = "silent"
-    SLOW = "slow"
 
 
 _RETRIABLE = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.SPAWN_FAILED, Outcome.INTERRUPTED)
