@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from stsd.key import Group, Key
@@ -19,6 +20,7 @@ from stsd.kinds import (
     Umask,
     Zone,
 )
+from stsd.noticekinds import DaySpan, OrFalse, Recipient, Slowness, TimeOfDay
 from stsd.values import (
     Choice,
     Duration,
@@ -54,6 +56,8 @@ def kind_in_words(kind: Kind) -> str:
             return "table with " + ", ".join(f"`{field.name}`" for field in fields)
         case TableOf(kind=inner) | Secrets(place=inner):
             return f"table of names, each with a {kind_in_words(inner)}"
+        case OrFalse(kind=inner):
+            return f"{kind_in_words(inner)}, or `false`"
         case _:
             return _plain_in_words(kind)
 
@@ -85,6 +89,10 @@ _SPECIAL: dict[type, str] = {
     Environment: "table of strings",
     Headers: "table of strings",
     HostPort: "`HOST:PORT`",
+    Recipient: "URL of apprise or of a webhook, or a table",
+    TimeOfDay: "time of day",
+    DaySpan: "part of the day",
+    Slowness: 'duration, or a factor such as `"2x"`',
     MessageAddress: "URL of apprise",
     Outcomes: 'outcome, array of such, or `"any"`',
     WebAddress: "URL",
@@ -106,17 +114,12 @@ def reference() -> str:
     keys = [*DAEMON_KEYS.values(), *JOB_KEYS.values()]
     for group in Group:
         here = [key for key in keys if key.group is group]
-        sections.append(f"## {group}\n\n{_table([key for key in here if key.instead is None])}")
-        sections += [_fields(key) for key in here if key.instead is None]
-        coming = [f"`{key.name}` ({key.instead})" for key in here if key.instead is not None]
-        if coming:
-            sections.append(f"Not supported yet, and refused: {'; '.join(coming)}.\n")
+        sections.append(f"## {group}\n\n{_table(here)}")
+        sections += [_fields(key) for key in here]
     return "\n".join(section for section in sections if section)
 
 
 def _table(keys: list[Key]) -> str:
-    if not keys:
-        return ""
     rows = [
         f"| `{key.name}` | {key.says} | {_cell(kind_in_words(key.kind))} | {_cell(_default(key))} "
         f"| `{_cell(f'{key.name} = {key.example}')}` |"
@@ -128,26 +131,34 @@ def _table(keys: list[Key]) -> str:
 
 def _fields(key: Key) -> str:
     """What the keys of an inline table mean."""
-    table, way = table_within(key.kind)
-    if table is None:
-        return ""
     lines = [
-        f"- `{key.name}.{way}{field.name}`: {field.says} ({kind_in_words(field.kind)})"
+        f"- `{key.name}.{name}`: {field.says} ({kind_in_words(field.kind)})"
         f"{f'; default: {_default(field)}' if field.default else ''}"
-        for field in table.fields
+        for name, field in fields_within(key.kind)
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" if lines else ""
 
 
-def table_within(kind: Kind) -> tuple[Table | None, str]:
-    """The table with fixed keys that a key holds, and the names on the way to it."""
+def fields_within(kind: Kind) -> Iterator[tuple[str, Field]]:
+    """The fields of the table with fixed keys that a key holds, and of those in it, each with the
+    names on the way to it."""
+    table, way = _table_within(kind)
+    for field in table.fields if table is not None else ():
+        yield f"{way}{field.name}", field
+        for name, inner in fields_within(field.kind):
+            yield f"{way}{field.name}.{name}", inner
+
+
+def _table_within(kind: Kind) -> tuple[Table | None, str]:
     match kind:
         case Table():
             return kind, ""
+        case Recipient(table=inner) | Either(other=inner):
+            return _table_within(inner)
         case Secrets(place=table):
             return table, "NAME."
-        case ListOf(item=Either(other=Table() as table)):
-            return table, ""
+        case ListOf(item=inner) | OrFalse(kind=inner):
+            return _table_within(inner)
         case _:
             return None, ""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from jobfile_reference import PAGE, START, kind_in_words, table_within
+from jobfile_reference import PAGE, START, fields_within, kind_in_words
 from roff import bold, entry, escaped, inline, italic, markdown, paragraph, verbatim, wrapped
 
 from stsd import __version__
@@ -175,7 +175,7 @@ def jobfile_page() -> str:
         table = "[daemon]" if group is Group.DAEMON else "[jobs.NAME]"
         lines += [f".SH {escaped(group.upper())}", *paragraph(f"Keys of `{table}`:")]
         for key in keys:
-            lines += _key(key) if key.instead is None else []
+            lines += _key(key)
     lines += [".SH SEE ALSO", r"\fBstsd\fR(1), \fBcrontab\fR(5), \fBsystemd.time\fR(7)"]
     return _joined(lines)
 
@@ -185,14 +185,12 @@ def _key(key: Key) -> list[str]:
     lines += [".br", *wrapped(inline(f"Value: {kind_in_words(key.kind)}."))]
     lines += [".br", *wrapped(inline(f"Default: {_default(key)}."))] if key.default else []
     lines += [".br", *wrapped(inline(f"Example: `{key.name} = {key.example}`"))]
-    table, way = table_within(key.kind)
-    if table is not None:
-        lines.append(".RS")
-        for field in table.fields:
-            default = f"; default: {_default(field)}" if field.default else ""
-            said = f"{field.says} ({kind_in_words(field.kind)}{default})"
-            lines += entry(bold(f"{way}{field.name}"), said)
-        lines.append(".RE")
+    within = list(fields_within(key.kind))
+    lines += [".RS"] if within else []
+    for name, field in within:
+        default = f"; default: {_default(field)}" if field.default else ""
+        lines += entry(bold(name), f"{field.says} ({kind_in_words(field.kind)}{default})")
+    lines += [".RE"] if within else []
     return lines
 
 

@@ -310,7 +310,8 @@ def _of_setting(name: str, value: str, dialect: Dialect) -> tuple[str, str] | No
     """What is to be said of a variable that cron, or its writer, thinks something of."""
     cronie = dialect is Dialect.CRONIE
     if name == "MAILTO" and value:
-        return (f"cron mailed the output to {value}; stsd keeps it", "stsd logs JOB")
+        message = f"cron mailed all output to {value}; stsd mails when a job fails, and keeps it"
+        return (message, "stsd logs JOB")
     if name == "CRON_TZ" and not cronie:
         return ("CRON_TZ means nothing to Debian's cron, nor here", "--cronie makes it `timezone`")
     if name == "RANDOM_DELAY" and not (cronie and _is_delay(value)):

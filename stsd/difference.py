@@ -27,7 +27,9 @@ from stsd.model import (
     ShellTask,
     Task,
 )
+from stsd.notices import Quiet
 from stsd.statusrows import next_occurrence
+from stsd.units import time_of_day
 
 Plan = dict[str, object]
 
@@ -85,7 +87,9 @@ def _changes(before: dict[str, object], after: dict[str, object]) -> list[dict[s
 
 
 def _is_hidden(key: str) -> bool:
-    return key.startswith(("env.", "http.headers.", "http.body", "message.to"))
+    return key.startswith(
+        ("env.", "http.headers.", "http.body", "message.to", "notify.to", "ping.")
+    )
 
 
 def _flat_job(job: Job) -> dict[str, object]:
@@ -93,6 +97,8 @@ def _flat_job(job: Job) -> dict[str, object]:
     flat = dict(_flat_task(job.task))
     for field in fields(job):
         value = getattr(job, field.name)
+        if field.name == "deadline" and value is not None:
+            value = time_of_day(value)
         if field.name not in ("name", "task", "when"):
             flat |= dict(_flat(field.name, value))
     flat |= dict(_flat("", job.when))
@@ -120,7 +126,7 @@ def _flat_task(task: Task) -> Iterator[tuple[str, object]]:
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, object]]:
     """What stands below a key, one value a key."""
-    if is_dataclass(value) and not isinstance(value, After):
+    if is_dataclass(value) and not isinstance(value, After | Quiet):
         for field in fields(value):
             key = _KEYS.get(field.name, field.name)
             yield from _flat(f"{prefix}.{key}" if prefix else key, getattr(value, field.name))
@@ -159,6 +165,8 @@ def _plain(value: object) -> object:
             return value.command
         case ArgvTask():
             return list(value.argv)
+        case Quiet():
+            return f"{time_of_day(value.begin)}-{time_of_day(value.end)}"
         case date() | Path():
             return str(value)
         case _:

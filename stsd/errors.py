@@ -76,6 +76,10 @@ class JobfileError(StsdError):
         self.problems = tuple(problems)
         self.more = more
 
+    def __reduce__(self) -> tuple[type[JobfileError], tuple[tuple[Problem, ...], int]]:
+        """For another process: an exception is otherwise made anew of its text alone."""
+        return type(self), (self.problems, self.more)
+
 
 class SpawnError(StsdError):
     """A child that could not be started; the text says why, in words for the job's owner."""

@@ -6,6 +6,7 @@ Everything that cron does and stsd would not do by itself is written out here, o
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +19,18 @@ _HEAD = (
     "Made of {origin} by `stsd import-crontab`. Times, commands and variables are as cron has",
     "them. cron mailed what jobs print; stsd keeps it: `stsd logs JOB`.",
 )
+# By the program that cron itself mails with; what it is given is told in docs/notifications.md.
+_MAIL = """\
+/usr/sbin/sendmail -i -t <<MAIL
+To: {to}
+Subject: $STSD_SUBJECT
+MIME-Version: 1.0
+Content-Type: text/plain; charset=UTF-8
+
+$STSD_TEXT
+MAIL
+"""
+_SPECIAL = re.compile(r"[$`\\]")  # in a here-document, to the shell
 _DEFAULTS = (
     "What cron does: start a job though its last run has not ended, and forget what fell due while",
     'it was down. stsd\'s own ways are overlap = "skip" and catch_up = "latest".',
@@ -32,7 +45,9 @@ def document(conversion: Conversion, sources: Sequence[str]) -> str:
     origin = ", ".join(sources) if len(sources) < 3 else f"{len(sources)} crontabs"
     lines = [comment(text.format(origin=origin)) for text in _HEAD]
     lines += ["", *(comment(text) for text in _DEFAULTS)]
-    lines += table("defaults", _LIKE_CRON | shared, [_mail_note(mail_to)] if mail_to else [])
+    notify = _notify(mail_to) if mail_to else {}
+    notes = [_mail_note(mail_to)] if mail_to else []
+    lines += table("defaults", {**_LIKE_CRON, **shared, **notify}, notes)
     lines.append("")
     for part in conversion.parts:
         if isinstance(part, ImportedJob):
@@ -54,6 +69,7 @@ def _text(imported: ImportedJob, shared: Mapping[str, Value], mail_to: str | Non
             keys[key] = value
     notes = list(imported.notes)
     if imported.mail_to and imported.mail_to != mail_to:
+        keys |= _notify(imported.mail_to)
         notes.append(_mail_note(imported.mail_to))
     return JobText(imported.name, keys, imported.comments, tuple(notes))
 
@@ -68,7 +84,7 @@ def _shared(jobs: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
     envs = [env for keys in jobs if isinstance(env := keys["env"], Mapping)]
     names = [name for name in envs[0] if all(name in env for env in envs)] if envs else []
     if names:
-        shared["env"] = {name: _most_common([env[name] for env in envs]) for name in names}
+        shared["env"] = {name: _most_common([str(env[name]) for env in envs]) for name in names}
     return shared
 
 
@@ -84,4 +100,12 @@ def _mail_to(jobs: Sequence[ImportedJob]) -> str | None:
 
 
 def _mail_note(mail_to: str) -> str:
-    return f"MAILTO={mail_to}: cron mailed the output there"
+    return (
+        f"MAILTO={mail_to}: cron mailed all output there; this mails when a job fails or recovers"
+    )
+
+
+def _notify(mail_to: str) -> dict[str, Value]:
+    """The nearest that there is to cron's mail."""
+    command = _MAIL.format(to=_SPECIAL.sub(r"\\\g<0>", mail_to))
+    return {"notify": {"on": ("failed", "recovered"), "to": {"command": command}}}

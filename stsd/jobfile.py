@@ -19,11 +19,14 @@ from stsd.errors import JobfileError, Problem, ScheduleError
 from stsd.jobs import Builder
 from stsd.keys import DAEMON_KEYS, JOB_KEYS
 from stsd.links import Links
+from stsd.lookaround import LookAround
 from stsd.model import Access, Job, Jobfile, Settings
+from stsd.notices import Metrics
 from stsd.reader import Reader
 from stsd.report import Draft, Place, Report, told
 from stsd.source import Source, read
 from stsd.surroundings import Rights
+from stsd.uncollected import uncollected
 from stsd.units import escaped, shown
 from stsd.values import Fault, did_you_mean
 from stsd.wallclock import check_zone
@@ -69,7 +72,8 @@ def examine(
 ) -> Examined:
     """As `load`, with the warnings and the texts."""
     uid = os.geteuid() if trusted_uid is None else trusted_uid
-    return _Intake(str(path), local_zone, Rights(uid, to_run)).examined()
+    with uncollected():
+        return _Intake(str(path), local_zone, Rights(uid, to_run)).examined()
 
 
 def load_settings(
@@ -130,6 +134,9 @@ class _Intake:
         """All of it, or a JobfileError."""
         self._check_tables(self._main)
         settings, patterns = self._settings()
+        if settings.metrics is not None:
+            place = Place(self._main, ("daemon", "metrics"))
+            LookAround(self._report).at_metrics(place, settings.metrics)
         builder = Builder(self._report, self._reader, settings.timezone, self._main, self._rights)
         defaults = self._defaults(self._main)
         self._take_jobs(self._main, builder, defaults)
@@ -173,11 +180,19 @@ class _Intake:
                 values[name] = Path(values[name])
         for name, limit in values.pop("history", {}).items():
             values[f"history_{name}"] = limit
+        if "metrics" in values:
+            values["metrics"] = self._metrics(values["metrics"])
         if "control" in values:
             values["control"] = Access(**values["control"])
         if "pools" in values:
             values["pools"] = tuple(sorted(values["pools"].items()))
         return Settings(**{"timezone": self._local_zone, **values}), patterns
+
+    def _metrics(self, table: dict[str, Any]) -> Metrics:
+        if not table:
+            fault = Fault("says no place to tell them at", "`file`, `listen` or both")
+            self._report.error(Place(self._main, ("daemon", "metrics")), fault)
+        return Metrics(**table)
 
     def _result(self, settings: Settings) -> Examined:
         warnings = [problem for source in self._sources for problem in source.distrust]

@@ -1,16 +1,17 @@
 """From the table of a job to a `Job`: the defaults, and what the keys of a job mean together.
 
-Equal schedules, retries and environments of a jobfile become one value, and each schedule is
-checked once: ten thousand jobs share a few hundred of them.
+Equal values of a jobfile become one, whatever key they stand at, and each schedule is checked
+once: ten thousand jobs share a few hundred of them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
+from stsd.audience import Audience
 from stsd.cron import is_hashed
 from stsd.errors import ScheduleError
 from stsd.keys import JOB_KEYS
@@ -27,6 +28,7 @@ from stsd.units import format_size, shown
 from stsd.values import Fault
 
 Environment = tuple[tuple[str, str], ...]
+Shared = TypeVar("Shared", bound=Hashable)
 
 _NAME = re.compile(NAME_PATTERN, re.ASCII)
 _PLAIN = (
@@ -47,6 +49,10 @@ _PLAIN = (
     "umask",
     "warm",
     "max_running",
+    "deadline",
+    "max_age",
+    "slow",
+    "min_output",
 )
 _NO_RETRY = Retry()
 _OF_WHEN = (
@@ -81,8 +87,9 @@ class Builder:
         self._defaults: dict[str, Any] = {}
         self._whens: dict[tuple[object, ...], When] = {}
         self._retries: dict[tuple[object, ...], Retry] = {}
-        self._environments: dict[Environment, Environment] = {}
+        self._values: dict[Hashable, Any] = {}
         self._surroundings = Surroundings(report, rights)
+        self._audience = Audience(report, main)
         self._look_around = LookAround(report)
 
     def begin(self, source: Source, defaults: dict[str, Any]) -> None:
@@ -114,19 +121,37 @@ class Builder:
         when = self._when(place, table, fields)
         if "anchor" in table and when.every is None and "every" not in table:
             stray(self._report, place, "anchor", "belongs to `every`, which is not there")
-        plain = {key: fields[key] for key in _PLAIN if key in fields}
+        given = {key: fields[key] for key in _PLAIN if key in fields}
+        given |= self._surroundings.of(place, fields) | self._audience.of(place, fields)
         job = Job(
             name=name,
-            task=task,
+            task=self._one(task),
             when=when,
             cwd=fields.get("cwd", self._cwd),
-            env=self._environments.setdefault(env, env),
+            env=self._one(env),
             retry=self._retry(place, fields["retry"]) if "retry" in fields else _NO_RETRY,
-            **plain,
-            **self._surroundings.of(place, fields),
+            **{key: self._one(value) for key, value in given.items()},
         )
+        self._audience.check(place, job)
         self._look_around.at(place, job)
         return job
+
+    def _one(self, value: Shared) -> Shared:
+        """The first of all equal values, word by word: a daemon holds them as long as it lives."""
+        slot = (type(value), value)
+        if slot not in self._values:
+            self._values[slot] = self._of_shared_words(value)
+        one: Shared = self._values[slot]
+        return one
+
+    def _of_shared_words(self, value: Hashable) -> Hashable:
+        match value:
+            case tuple():
+                return tuple(map(self._one, value))
+            case ArgvTask():
+                return ArgvTask(self._one(value.argv))
+            case _:
+                return value
 
     def _retry(self, place: Place, table: dict[str, Any]) -> Retry:
         """The retry of a job; a `max_delay` that is not told is never shorter than `delay`."""
@@ -210,7 +235,7 @@ class Builder:
     def _check_size(self, place: Place, task: Task, env: Environment) -> None:
         """Reports what is more than the kernel passes to a program."""
         words = task.argv if isinstance(task, ArgvTask) else ()
-        size = sum(len(word) for word in words) + sum(len(name) + len(text) for name, text in env)
+        size = sum(map(len, words)) + sum(len(name) + len(text) for name, text in env)
         if size > _MOST_BYTES:
             message = f"arguments and environment are {format_size(size)} together"
             self._report.error(place, Fault(message, f"at most {format_size(_MOST_BYTES)}"))

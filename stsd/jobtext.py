@@ -9,8 +9,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
-Value = str | bool | Mapping[str, str]
+Value: TypeAlias = "str | bool | tuple[str, ...] | Mapping[str, Value]"
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -50,7 +51,9 @@ def written(value: Value) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return _string(value)
-    inner = ", ".join(f"{_key(name)} = {_string(text)}" for name, text in value.items())
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_string, value))}]"
+    inner = ", ".join(f"{_key(name)} = {written(entry)}" for name, entry in value.items())
     return f"{{ {inner} }}" if inner else "{}"
 
 

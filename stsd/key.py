@@ -7,9 +7,6 @@ from enum import StrEnum
 
 from stsd.values import Kind
 
-SOON = "leave it out for now"
-"""What to do about a key to come for which there is no other way yet."""
-
 
 class Group(StrEnum):
     """What a key is about, in the order in which a reader asks."""
@@ -26,8 +23,7 @@ class Group(StrEnum):
 class Key:
     """One key of `[daemon]` or of a job.
 
-    `example` and `default` are TOML; a `default` in words stands in (brackets). `instead` is None
-    for a key that is acted upon; else it says what to use until then, and may be empty.
+    `example` and `default` are TOML; a `default` in words stands in (brackets).
     """
 
     group: Group
@@ -36,5 +32,4 @@ class Key:
     says: str
     example: str
     default: str = ""
-    instead: str | None = None
     in_defaults: bool = True

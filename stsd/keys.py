@@ -1,8 +1,7 @@
 """The table of keys: every key a jobfile may hold, told once.
 
 Reading, the reference page and the schema are all made from this table; nothing else may know
-a key by itself. A key that stsd does not act upon yet stands here too, so that it is refused by
-name and never silently ignored.
+a key by itself.
 """
 
 from __future__ import annotations
@@ -70,9 +69,9 @@ _DAEMON = (
         Group.DAEMON,
         "metrics",
         METRICS,
-        "Where metrics are told.",
-        '{ file = "/run/stsd/metrics.prom" }',
-        instead="use `stsd history --json`",
+        "Where numbers for Prometheus are told.",
+        '{ file = "/var/lib/prometheus/node-exporter/stsd.prom", listen = "127.0.0.1:9464" }',
+        "(nowhere)",
     ),
     Key(
         Group.DAEMON,

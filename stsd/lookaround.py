@@ -9,6 +9,7 @@ import os
 import shutil
 
 from stsd.model import ArgvTask, Job, MessageTask, PythonTask, ShellTask
+from stsd.notices import Means, Metrics, Target
 from stsd.report import Place, Report
 from stsd.units import shown
 from stsd.values import Fault, Step
@@ -30,10 +31,24 @@ class LookAround:
                 self._warn_of_command(place, job, command, "command")
             case PythonTask() if job.task.interpreter:
                 self._warn_of_program(place, job, job.task.interpreter, "interpreter")
-            case MessageTask() if self._is_new("apprise"):
-                self._warn_of_apprise(place)
+            case MessageTask():
+                self._warn_of_apprise(place, "message")
         if job.condition is not None or job.env_files or job.secrets:
             self._at_preparations(place, job)
+        for target in job.notify.to if job.notify is not None else ():
+            self._at_target(place, job, target)
+
+    def at_metrics(self, place: Place, metrics: Metrics) -> None:
+        """Warns of what telling numbers lacks."""
+        folder = os.path.dirname(metrics.file or "/")
+        if not os.path.isdir(folder):
+            self._warn(place, f"there is no folder {shown(folder)}", "file")
+
+    def _at_target(self, place: Place, job: Job, target: Target) -> None:
+        if target.means is Means.MESSAGE:
+            self._warn_of_apprise(place, "notify")
+        elif target.argv:
+            self._warn_of_program(place, job, target.argv[0], "notify")
 
     def _at_preparations(self, place: Place, job: Job) -> None:
         if job.condition is not None:
@@ -81,9 +96,9 @@ class LookAround:
             return None
         return None
 
-    def _warn_of_apprise(self, place: Place) -> None:
-        if importlib.util.find_spec("apprise") is None:
-            fault = Fault("takes apprise", "pip install 'stsd[messages]'", ("message",))
+    def _warn_of_apprise(self, place: Place, key: str) -> None:
+        if self._is_new("apprise") and importlib.util.find_spec("apprise") is None:
+            fault = Fault("takes apprise", "pip install 'stsd[messages]'", (key,))
             self._report.warn(place, fault)
 
     def _warn(self, place: Place, message: str, *path: Step) -> None:

@@ -326,6 +326,18 @@ class Job:
     slow: Slow | None = None
     min_output: int | None = None
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody wants to be told how it fares."""
+        return not (
+            self.notify is None
+            and self.ping is None
+            and self.deadline is None
+            and self.max_age is None
+            and self.slow is None
+            and self.min_output is None
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -374,7 +386,8 @@ class Run:
 
     `id` is the same for the same occurrence on every machine; `job` is the definition that was in
     force when the run fell due, and stays so through a reload. With `by_hand` it has in it already
-    what was given by hand.
+    what was given by hand. `trace` is the id of its trace, see
+    `stsd.tracecontext`; empty: it has none.
     """
 
     id: str
@@ -382,6 +395,7 @@ class Run:
     scheduled: int
     trigger: TriggerKind
     by_hand: ByHand | None = None
+    trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ seconds, unless a name says otherwise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import Any
 
 
 class Event(StrEnum):
@@ -41,13 +43,16 @@ class Means(StrEnum):
 class Target:
     """Somebody who is told. `address` is a URL of apprise's or of a webhook, in which `${NAME}`
     stands for a variable's value; `secret`, likewise, signs what a webhook is sent (empty: it is
-    not signed). A command is a shell's, in `shell`, or a program with its arguments, in `argv`."""
+    not signed). A command is a shell's, in `shell`, or a program with its arguments, in `argv`.
+    `scope` tells targets that look the same from each other, whose variables mean something else
+    from job to job; the intake leaves it empty, see `stsd.addressees`."""
 
     means: Means
     address: str = ""
     secret: str = ""
     shell: str = ""
     argv: tuple[str, ...] = ()
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +137,25 @@ class Notice:
     count: int = 1
     reminder: int = 0
     ended: tuple[Event, ...] = field(default=())
+
+
+def notice_fields(notice: Notice) -> dict[str, Any]:
+    """As a JSON object; what says no more than its default is left out."""
+    return {
+        name: list(value) if name == "ended" else value
+        for name, default in _FIELDS.items()
+        if (value := getattr(notice, name)) != default
+    }
+
+
+def notice_of(fields: Mapping[str, Any]) -> Notice:
+    """What `notice_fields` gave; a field that is not known is passed over. Raises KeyError,
+    TypeError or ValueError for what is no notice."""
+    known: dict[str, Any] = {name: fields[name] for name in _FIELDS if name in fields}
+    known["event"] = Event(known["event"])
+    if "ended" in known:
+        known["ended"] = tuple(map(Event, known["ended"]))
+    return Notice(**known)
+
+
+_FIELDS = {each.name: each.default for each in fields(Notice)} | {"ended": ()}

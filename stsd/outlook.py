@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, time, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from stsd.calendar import OneDay
 from stsd.forecast import ClockChange, Effect, clock_changes
 from stsd.model import CatchUp, Fold, Gap, Job, Jobfile, Overlap, TriggerKind, When
 from stsd.triggers import OnTheClock, Schedule, schedule_for
-from stsd.units import format_duration
+from stsd.units import format_duration, time_of_day
+from stsd.wallclock import local
 
 TWO_YEARS = 2 * 366 * 86400
 # A service manager's pause (RestartSec=2s in our unit), a stop that waits for nothing, and a start.
 RESTART_S = 10.0
 _LOOKED_AT = 20
+_STEPS = 60
 _REMEDIES = {
     Effect.MOVED: 'dst = { gap = "skip" } leaves it out',
     Effect.DROPPED: "choose times that the clock does not skip",
@@ -43,21 +45,31 @@ class Outlook:
 
     def __init__(self, now: int) -> None:
         self._now = now
+        self._over: dict[Schedule, bool] = {}
         self._changes: dict[Schedule, list[ClockChange]] = {}
         self._gaps: dict[Schedule, int | None] = {}
+        self._pauses: dict[tuple[Schedule, float], int | None] = {}
 
     def of(self, jobfile: Jobfile) -> Iterator[Warned]:
         """What there is to warn of, in the order of the jobs; of jobs that are enabled."""
         for job in jobfile.jobs.values():
             if job.enabled and (job.when.cron or job.when.at or job.when.every):
                 schedule = schedule_for(job.when, job.name)
-                if schedule.next_after(self._now) is None:
+                if self._is_over(schedule):
                     yield _over(job)
                     continue
                 yield from self._passed(job, schedule)
                 yield from self._clock_changes(job, schedule)
                 yield from self._pile_up(job, schedule)
                 yield from _too_narrow(job)
+                yield from self._seldom(job, schedule)
+                yield from self._too_late(job, schedule)
+
+    def _is_over(self, schedule: Schedule) -> bool:
+        """Whether none of its times is still to come."""
+        if schedule not in self._over:
+            self._over[schedule] = schedule.next_after(self._now) is None
+        return self._over[schedule]
 
     def _passed(self, job: Job, schedule: Schedule) -> Iterator[Warned]:
         """Single days that are over, beside times that are still to come."""
@@ -93,6 +105,29 @@ class Outlook:
             message = f'runs pile up: due after {often}, each may take {long}, overlap is "queue"'
             yield Warned(job.name, "timeout", message, 'a shorter timeout, or overlap = "skip"')
 
+    def _seldom(self, job: Job, schedule: Schedule) -> Iterator[Warned]:
+        """A `max_age` that the schedule itself exceeds."""
+        if job.max_age is None or job.when.after:
+            return
+        slot = (schedule, job.max_age)
+        if slot not in self._pauses:
+            self._pauses[slot] = _pause_of(schedule, job.max_age, self._now)
+        pause = self._pauses[slot]
+        if pause is not None:
+            often, age = format_duration(pause), format_duration(job.max_age)
+            message = f"it is due only after {often} at times: {age} pass without a success"
+            yield Warned(job.name, "max_age", message, "let it be longer than that and a run")
+
+    def _too_late(self, job: Job, schedule: Schedule) -> Iterator[Warned]:
+        """A `deadline` at the very time at which the job is due."""
+        if job.deadline is None or job.when.after:
+            return
+        instants = islice(_coming(schedule, self._now), _LOOKED_AT)
+        if all(_second_of_day(at, job.when.timezone) == job.deadline for at in instants):
+            time_then = time_of_day(job.deadline)
+            message = f"it is due at {time_then}, and so never succeeds by then"
+            yield Warned(job.name, "deadline", message, "leave it the time that it takes")
+
 
 def _too_narrow(job: Job) -> Iterator[Warned]:
     """A window in which nothing is caught up with, however short the way down."""
@@ -112,12 +147,39 @@ def _remedy(change: ClockChange, when: When) -> str:
 
 def _shortest_gap(schedule: Schedule, now: int) -> int | None:
     """The least time between two of the coming occurrences, in seconds."""
-    instants: list[int] = []
-    due = schedule.next_after(now)
-    while due is not None and len(instants) < _LOOKED_AT:
-        instants.append(due.at)
-        due = schedule.next_after(due.at)
+    instants = islice(_coming(schedule, now), _LOOKED_AT)
     return min((later - earlier for earlier, later in pairwise(instants)), default=None)
+
+
+def _coming(schedule: Schedule, now: int) -> Iterator[int]:
+    """The instants of the coming occurrences."""
+    due = schedule.next_after(now)
+    while due is not None:
+        yield due.at
+        due = schedule.next_after(due.at)
+
+
+def _pause_of(schedule: Schedule, age: float, now: int) -> int | None:
+    """A time between two coming occurrences, in seconds, that is no shorter than `age`; found by
+    steps of half that age or more, so that a schedule of every second costs no more than others.
+    """
+    due = schedule.next_after(now)
+    for _ in range(_STEPS):
+        following = schedule.next_after(due.at) if due is not None else None
+        if due is None or following is None:
+            return None
+        if following.at - due.at >= age:
+            return following.at - due.at
+        until = due.at + int(age)
+        later = schedule.next_after(due.at + int(age) // 2)
+        is_within = later is not None and later.at <= until
+        due = later if is_within else schedule.last(due.at, until)
+    return None
+
+
+def _second_of_day(instant: int, zone: str) -> int:
+    moment = local(instant, zone)
+    return moment.hour * 3600 + moment.minute * 60 + moment.second
 
 
 def _over(job: Job) -> Warned:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from stsd.model import After, Fold, Gap, Outcome, When
@@ -19,8 +20,10 @@ _BARE = When()
 _NAMES = tuple(field.name for field in fields(When))
 
 
+# As many as are remembered; a daemon asks for those of all its jobs at its start.
+@lru_cache(maxsize=1024)
 def plan_of(when: When) -> Plan:
-    """The JSON object of a schedule; equal schedules give equal objects."""
+    """The JSON object of a schedule, not to be changed: equal schedules may share it."""
     plan: Plan = {}
     for name in _NAMES:
         value = getattr(when, name)

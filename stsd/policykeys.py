@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from stsd.key import SOON, Group, Key
+from stsd.key import Group, Key
 from stsd.kinds import SignalName
 from stsd.model import CatchUp, Delivery, LogFailure, Overlap
-from stsd.shapes import NOTIFY, OUTPUT, POOL, RETRY
-from stsd.values import Choice, Duration, ListOf, SetOf, Size, Text, Whole
+from stsd.noticekinds import OrFalse, Slowness, TimeOfDay
+from stsd.shapes import NOTIFY, OUTPUT, PING, POOL, RETRY
+from stsd.values import Choice, Duration, ListOf, SetOf, Size, Whole
 
 POLICIES = (
     Key(
@@ -135,49 +136,49 @@ REPORTS = (
     Key(
         Group.REPORT,
         "notify",
-        NOTIFY,
-        "Who is told of what.",
-        '{ on = ["failed", "recovered"], to = ["mailto://ops@example.com"] }',
-        instead="use `command || mail …`",
+        OrFalse(NOTIFY),
+        "Who is told of what; false: nobody, whatever `[defaults]` say.",
+        '{ to = "mailto://ops@example.com", on = ["failed", "recovered"], quiet = "22:00-07:00" }',
+        "(nobody is told)",
     ),
     Key(
         Group.REPORT,
         "ping",
-        Text("a URL"),
-        "An address that is told of start, success and failure.",
-        '"https://hc.example.com/4f2a"',
-        instead="use curl in the `command`",
+        OrFalse(PING),
+        "What is told of each run: an address by the convention of healthchecks.io, or addresses.",
+        '"https://hc-ping.com/${CHECK}"',
+        "(none)",
     ),
     Key(
         Group.REPORT,
         "deadline",
-        Text("a time of day"),
-        "The time of day by which it must have succeeded.",
+        OrFalse(TimeOfDay()),
+        "The time, in the job's zone, by which it must have succeeded on each day it is due.",
         '"06:00"',
-        instead=SOON,
+        "(none)",
     ),
     Key(
         Group.REPORT,
         "max_age",
-        Duration(),
+        OrFalse(Duration()),
         "How long ago its last success may be.",
         '"26h"',
-        instead=SOON,
+        "(any time ago)",
     ),
     Key(
         Group.REPORT,
         "slow",
-        Duration(),
-        "A run that takes longer is told of.",
-        '"20m"',
-        instead=SOON,
+        OrFalse(Slowness()),
+        "What is slow: a duration, or a multiple of what 95 of 100 of its runs have taken.",
+        '"2x"',
+        "(nothing is)",
     ),
     Key(
         Group.REPORT,
         "min_output",
-        Size(),
-        "A run that prints less is told of.",
+        OrFalse(Size()),
+        "A success that prints less is told of as `silent`.",
         '"1K"',
-        instead=SOON,
+        "(any)",
     ),
 )

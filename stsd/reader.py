@@ -15,7 +15,7 @@ from stsd.report import Place, Report
 from stsd.units import escaped
 from stsd.values import BadValueError, Fault, did_you_mean
 
-_MERGED = ("retry", "dst", "env", "secrets", "limits", "output")
+_MERGED = ("retry", "dst", "env", "secrets", "limits", "output", "notify")
 """Tables in which a job overrides the defaults key by key."""
 
 
@@ -34,7 +34,7 @@ class Reader:
         folder = place.source.folder
         for name, value in table.items():
             key = known.get(name)
-            if key is None or key.instead is not None:
+            if key is None:
                 self._refuse(place, name, value, known)
                 continue
             try:
@@ -53,7 +53,7 @@ class Reader:
             return own
         result = defaults | own
         for name in _MERGED:
-            if name in own and name in defaults:
+            if isinstance(own.get(name), dict) and isinstance(defaults.get(name), dict):
                 result[name] = defaults[name] | own[name]
         return result
 
@@ -66,14 +66,9 @@ class Reader:
         return self._meanings[slot]
 
     def _refuse(self, place: Place, name: str, value: object, known: Mapping[str, Key]) -> None:
-        """Reports a key that has no place in this table, or none yet."""
+        """Reports a key that has no place in this table."""
         if self._report.full:
             self._report.one_more()
-        elif name in known:
-            self._report.error(
-                place,
-                Fault("is not supported yet", known[name].instead or "", (name,), on_key=True),
-            )
         else:
             self._report.error(place, _unknown(place, name, value, known))
 

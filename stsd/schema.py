@@ -1,8 +1,7 @@
 """The JSON Schema of the jobfile, for editors: made from the table of keys that validates it.
 
 It never refuses what stsd accepts. What no schema can say (schedules, zones, names of users, what
-keys of several jobs mean together) is left to `stsd check`. Keys that are refused yet are left
-out, and so an editor marks them.
+keys of several jobs mean together) is left to `stsd check`.
 
 Draft 7, since that is what all schema-aware TOML editors read.
 """
@@ -37,6 +36,16 @@ from stsd.kinds import (
     Zone,
 )
 from stsd.model import Outcome
+from stsd.noticekinds import (
+    DAY_SPAN,
+    FACTOR,
+    TIME_OF_DAY,
+    DaySpan,
+    OrFalse,
+    Recipient,
+    Slowness,
+    TimeOfDay,
+)
 from stsd.shapes import NAME_PATTERN
 from stsd.tasks import OF_PYTHON, WHATS
 from stsd.units import DURATION, LARGEST_SIZE, LONGEST_SECONDS, SIZE
@@ -77,7 +86,7 @@ _LONGEST_QUANTITY = 64
 
 def schema() -> Schema:
     """The schema of a whole jobfile, or of one that it includes."""
-    keys = _supported(JOB_KEYS)
+    keys = list(JOB_KEYS.values())
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Jobfile of stsd",
@@ -87,7 +96,7 @@ def schema() -> Schema:
         "properties": {
             "daemon": {
                 "description": "The daemon itself.",
-                **_closed({key.name: _of_key(key) for key in _supported(DAEMON_KEYS)}),
+                **_closed({key.name: _of_key(key) for key in DAEMON_KEYS.values()}),
             },
             "defaults": {
                 "description": "Keys for all jobs; a job's own key takes the place of these.",
@@ -110,10 +119,6 @@ def schema() -> Schema:
             **{key.name: _of_key(key) for key in keys},
         },
     }
-
-
-def _supported(keys: dict[str, Key]) -> list[Key]:
-    return [key for key in keys.values() if key.instead is None]
 
 
 def _reference(name: str) -> Schema:
@@ -172,6 +177,11 @@ def of(kind: Kind) -> Schema:
             return of(ListOf(item))
         case Either(text=text, other=other):
             return _any(of(text), of(other))
+        case OrFalse(kind=inner):
+            return _any(of(inner), {"const": False})
+        case Recipient(table=table):
+            one = {**of(table), "oneOf": [{"required": [way]} for way in ("webhook", "command")]}
+            return _any(_SPECIAL[MessageAddress], {**one, "dependencies": {"secret": ["webhook"]}})
         case Table(fields=fields):
             required = [field.name for field in fields if field.required]
             closed = _closed({field.name: _of_field(field) for field in fields})
@@ -303,6 +313,9 @@ _SPECIAL: dict[type, Schema] = {
     SignalName: _signals(),
     Umask: {"type": "string", "pattern": _whole(UMASK)},
     WebAddress: {**_LINE, "pattern": r"^(?:[Hh][Tt][Tt][Pp][Ss]?://[^/]|\$\{)"},
+    TimeOfDay: {"type": "string", "pattern": _whole(TIME_OF_DAY)},
+    DaySpan: {"type": "string", "pattern": _whole(f" *{DAY_SPAN} *")},
+    Slowness: _any({"type": "string", "pattern": _whole(FACTOR)}, _duration(whole=False)),
     Zone: {"type": "string", "pattern": "^[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*$"},
 }
 
@@ -311,4 +324,6 @@ _BETWEEN: dict[str, Schema] = {
     "http": {"not": {"required": ["body", "json"]}},
     "message": _one_of_these(("title", "body")),
     "wait_for": _one_of_these(("network", "path", "job", "load")),
+    "ping": {"minProperties": 1},
+    "metrics": {"minProperties": 1},
 }

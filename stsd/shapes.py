@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from stsd.kinds import Account, FilePath, JsonData, Outcomes, Secrets
 from stsd.model import Backoff, Fold, Gap, Outcome
+from stsd.noticekinds import DaySpan, Recipient
 from stsd.notices import Event
 from stsd.values import (
     Choice,
@@ -146,13 +147,46 @@ OUTPUT = Table(
         Field("tee", Flag(), "whether each line goes to the log as well", "false"),
     )
 )
+RECIPIENT = Recipient(
+    Table(
+        (
+            Field("webhook", WebAddress(), "an address that is sent JSON"),
+            Field("secret", Template(), "a key that signs it"),
+            Field(
+                "command",
+                COMMAND,
+                "a command: JSON on its standard input, words in $STSD_SUBJECT and $STSD_TEXT",
+            ),
+        )
+    )
+)
 NOTIFY = Table(
     (
-        Field("on", SetOf(Choice(tuple(Event))), "what is told"),
-        Field("to", ListOf(MessageAddress()), "whom", required=True),
-        Field("remind", Duration(), "how often it is told again while it lasts"),
-        Field("quiet", Duration(), "at most one message in this time"),
+        Field("to", ListOf(RECIPIENT, alone=True), "who is told"),
+        Field(
+            "on",
+            SetOf(Choice(tuple(Event))),
+            "what of",
+            '["failed", "recovered", "late", "missed", "slow", "silent", "held"]',
+        ),
+        Field("remind", Duration(), "how often it is told again while it lasts", "(not at all)"),
+        Field(
+            "quiet",
+            DaySpan(),
+            "the part of the day, in the job's zone, in which nobody is told until it is over",
+            "(none)",
+        ),
     )
+)
+PING = Either(
+    WebAddress(),
+    Table(
+        (
+            Field("start", WebAddress(), "the address that is told of a start"),
+            Field("success", WebAddress(), "the one that is told of a success"),
+            Field("failure", WebAddress(), "the one that is told of a failure"),
+        )
+    ),
 )
 USER = Account()
 GROUP_NAME = Account(group=True)
@@ -160,8 +194,8 @@ POOL = Text("a pool's name", NAME_PATTERN)
 TAG = Text("a word of letters, digits and . _ : / -", "[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,63}")
 METRICS = Table(
     (
-        Field("file", FilePath(), "a file for the textfile collector"),
-        Field("listen", Text("HOST:PORT"), "an address to serve them at"),
+        Field("file", FilePath(), "a file for node_exporter's textfile collector"),
+        Field("listen", HostPort(), "where they are served by HTTP, at /metrics"),
     )
 )
 HISTORY = Table(

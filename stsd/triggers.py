@@ -195,12 +195,10 @@ class Schedule:
     parts: tuple[Part, ...] = ()
     splay: int = 0
     days: DayFilter | None = None
-    _meaning: tuple[frozenset[Part], int, DayFilter | None] = field(init=False, repr=False)
     _hash: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         meaning = (frozenset(self.parts), self.splay, self.days)
-        object.__setattr__(self, "_meaning", meaning)
         object.__setattr__(self, "_hash", hash(meaning))
 
     def __hash__(self) -> int:
@@ -209,7 +207,19 @@ class Schedule:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        return isinstance(other, Schedule) and self._meaning == other._meaning
+        return (
+            isinstance(other, Schedule)
+            and self._hash == other._hash
+            and (self.splay, self.days) == (other.splay, other.days)
+            and (self.parts == other.parts or frozenset(self.parts) == frozenset(other.parts))
+        )
+
+    @property
+    def zones(self) -> frozenset[str]:
+        """The names of the zones on whose clocks it is."""
+        clocks = [part.clock for part in self.parts if isinstance(part, OnTheClock)]
+        clocks += [self.days.clock] if self.days is not None else []
+        return frozenset(clock.name for clock in clocks)
 
     def next_after(self, instant: int) -> Due | None:
         """The first occurrence that is strictly later; None: never again."""
@@ -277,13 +287,16 @@ class Schedule:
 
 
 def schedule_for(when: When, job_name: str) -> Schedule:
-    """The schedule that a job's `When` means; one object for all jobs for which it is the same.
+    """The schedule that a job's `When` means; one object for all jobs for which it is the same,
+    and of those that differ in their splay alone everything but that is shared.
 
     Raises ScheduleError, with the jobfile key at fault, for what cannot be read and for what can
     never fire. A When that time has no part in gives a schedule without occurrences.
     """
-    personal = when.splay > 1 or any(cron.is_hashed(text) for text in when.cron)
-    return _schedule(when, job_name if personal else "", clock(when.timezone))
+    personal = any(cron.is_hashed(text) for text in when.cron)
+    shared = _schedule(when, job_name if personal else "", clock(when.timezone))
+    offset = _offset(job_name, when.splay)
+    return Schedule(shared.parts, offset, shared.days) if offset else shared
 
 
 def expand(when: When) -> When:
@@ -326,6 +339,7 @@ def _time_of_day(moment: datetime) -> str:
 
 @lru_cache(maxsize=65536)
 def _schedule(when: When, job_name: str, on: Clock) -> Schedule:
+    """The schedule without its splay; `job_name` is what `H` stands for, else empty."""
     when = expand(when)
     _check_numbers(when)
     days = DayFilter.of(when, on)
@@ -335,7 +349,7 @@ def _schedule(when: When, job_name: str, on: Clock) -> Schedule:
     parts += [_at_part(text, when, on) for text in when.at]
     unique = tuple(dict.fromkeys(parts))
     _check_occurrence(unique, days)
-    return Schedule(unique, _offset(job_name, when.splay), days)
+    return Schedule(unique, 0, days)
 
 
 def _check_numbers(when: When) -> None:

@@ -112,6 +112,13 @@ def from_rfc3339(text: str) -> float:
     return moment.timestamp()
 
 
+def time_of_day(second: int) -> str:
+    """A second of the day as a jobfile has it: `06:00`, `06:00:30`."""
+    hours, rest = divmod(second, 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"{hours:02d}:{minutes:02d}" + (f":{seconds:02d}" if seconds else "")
+
+
 def compact(instant: int) -> str:
     """An instant as it stands in a run's id: `20261121T023000Z`."""
     return f"{datetime.fromtimestamp(instant, UTC):%Y%m%dT%H%M%SZ}"

@@ -15,7 +15,9 @@ from stsd.crontab import Dialect, read
 from stsd.importtext import document
 from stsd.jobfile import load
 from stsd.model import Job, ShellTask
+from stsd.notices import Event
 from stsd.units import format_duration
+from tests.support import DEADLINE_S
 
 HOMES = {"": "/home/ann", "root": "/root", "nobody": "/nonexistent", "daemon": "/usr/sbin"}
 FOLDERS = {"/home/ann", "/root", "/usr/sbin", "/srv"}
@@ -141,13 +143,45 @@ def test_home_is_where_a_job_starts(tmp_path: Path) -> None:
     assert dict(made.env)["HOME"] == "/srv"
 
 
-def test_mail_is_remarked_on_and_kept_as_a_comment(tmp_path: Path) -> None:
+def test_who_was_mailed_is_mailed_of_failures_and_the_difference_is_told(tmp_path: Path) -> None:
     text = "MAILTO=ann@example.com\n* * * * * run\n"
-    assert "MAILTO" not in dict(job(text, tmp_path).env)
-    assert "# MAILTO=ann@example.com: cron mailed" in document(converted(text), ["tab"])
+    made = job(text, tmp_path)
+    assert "MAILTO" not in dict(made.env)
+    assert made.notify is not None
+    assert made.notify.on == {Event.FAILED, Event.RECOVERED}
+    assert "# MAILTO=ann@example.com: cron mailed all" in document(converted(text), ["tab"])
     assert remarks(text) == [
-        "tab:1: cron mailed the output to ann@example.com; stsd keeps it (stsd logs JOB)"
+        "tab:1: cron mailed all output to ann@example.com; stsd mails when a job fails, and keeps"
+        " it (stsd logs JOB)"
     ]
+
+
+@pytest.mark.parametrize("mail_to", ["ann@example.com", "ann, bob", 'it\'s $HOME `id` \\ "me"'])
+def test_the_mail_goes_to_whom_cron_sent_it(mail_to: str, tmp_path: Path) -> None:
+    made = job(f"MAILTO={mail_to}\n* * * * * run\n", tmp_path)
+    assert made.notify is not None
+    (target,) = made.notify.to
+    subject, text = "a failed", "exit code 2\n$HOME\nMAIL\n`id` \N{SNOWMAN}"
+    sent = subprocess.run(
+        ["/bin/sh", "-c", target.shell.replace("/usr/sbin/sendmail -i -t", "cat")],
+        env={"STSD_SUBJECT": subject, "STSD_TEXT": text, "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=DEADLINE_S,
+    )
+    head, _, body = sent.stdout.partition("\n\n")
+    assert head.splitlines()[:2] == [f"To: {mail_to}", f"Subject: {subject}"]
+    assert body == f"{text}\n"
+
+
+def test_each_job_mails_whom_its_part_of_the_crontab_names(tmp_path: Path) -> None:
+    text = '* * * * * run\nMAILTO=ann\n* * * * * walk\nMAILTO=bob\n* * * * * sit\nMAILTO=""\n'
+    told = {
+        name: made.notify.to[0].shell.splitlines()[1] if made.notify else ""
+        for name, made in jobs(f"{text}* * * * * lie\n", tmp_path).items()
+    }
+    assert told == {"run": "", "walk": "To: ann", "sit": "To: bob", "lie": ""}
 
 
 def test_a_command_that_names_mailto_gets_it(tmp_path: Path) -> None:

@@ -70,6 +70,17 @@ def changes(tmp_path: Path, before: str, after: str) -> list[tuple[str, object, 
             [("wait_for.network", None, ["example.com", 443]), ("wait_for.timeout", None, 300.0)],
         ),
         ('command = "a"', 'command = "a"\nenabled = false', [("enabled", True, False)]),
+        ('command = "a"', 'command = "a"\ndeadline = "6:00"', [("deadline", None, "06:00")]),
+        (
+            'command = "a"\nnotify = { to = "json://h" }',
+            'command = "a"\nnotify = { to = "json://h", quiet = "22:00-07:00:30" }',
+            [("notify.quiet", None, "22:00-07:00:30")],
+        ),
+        (
+            'command = "a"\nslow = "20m"',
+            'command = "a"\nslow = "2x"',
+            [("slow.seconds", 1200.0, None), ("slow.factor", None, 2.0)],
+        ),
     ],
 )
 def test_the_keys_that_differ_are_told_with_their_values(
@@ -97,6 +108,16 @@ def test_the_keys_that_differ_are_told_with_their_values(
             'message = { to = ["mailto://x1@h"], body = "b" }',
             'message = { to = ["mailto://x2@h"], body = "b" }',
             "message.to",
+        ),
+        (
+            'command = "a"\nnotify = { to = "mailto://x1@h" }',
+            'command = "a"\nnotify = { to = { webhook = "http://h", secret = "x2" } }',
+            "notify.to",
+        ),
+        (
+            'command = "a"\nping = "http://h/x1"',
+            'command = "a"\nping = "http://h/x2"',
+            "ping.check",
         ),
     ],
 )

@@ -42,7 +42,8 @@ def test_the_jobfile_comes_on_standard_output_and_the_report_on_the_other(capsys
     assert told.out.startswith("# Made of tab by `stsd import-crontab`.")
     assert '[jobs.dump]\ndescription = "Nightly dump"\ncommand = "dump"\n' in told.out
     assert told.err == (
-        "tab:1: cron mailed the output to ops@example.com; stsd keeps it (stsd logs JOB)\n2 jobs\n"
+        "tab:1: cron mailed all output to ops@example.com; stsd mails when a job fails, and keeps"
+        " it (stsd logs JOB)\n2 jobs\n"
     )
 
 

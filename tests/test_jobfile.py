@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import textwrap
 import time
@@ -312,6 +313,31 @@ def test_equal_schedules_and_retries_are_one_value() -> None:
     assert made["a"].when is made["b"].when
     assert made["a"].retry is made["b"].retry
     assert made["a"].env is made["b"].env
+
+
+def test_equal_values_of_any_key_are_one_and_so_are_the_words_in_them() -> None:
+    lines = 'command = ["prog", "{0}", "same"]\nenv = {{ NAME = "{0}" }}\ntags = ["{0}", "{0}"]\n'
+    made = loaded("".join(f"[jobs.{name}]\n{lines.format('xyz')}" for name in "ab")).jobs
+    assert made["a"].task is made["b"].task
+    assert made["a"].tags is made["b"].tags
+    assert made["a"].tags[0] is made["a"].tags[1] is made["a"].env[0][1]
+    assert isinstance(made["a"].task, ArgvTask)
+    assert made["a"].task.argv[1] is made["a"].tags[0]
+
+
+def test_equal_numbers_of_two_types_stay_what_they_are() -> None:
+    made = loaded(f"{COMMAND}user = 0\n[jobs.b]\ncommand = 'true'\nenabled = false\n").jobs
+    assert made["a"].user == 0
+    assert made["a"].user is not False
+    assert made["b"].enabled is False
+
+
+def test_the_garbage_collector_is_left_as_it_was_found() -> None:
+    loaded(COMMAND)
+    assert gc.isenabled()
+    with pytest.raises(JobfileError):
+        loaded("[jobs.a]\n")
+    assert gc.isenabled()
 
 
 def test_what_is_not_there_is_warned_of_once() -> None:

@@ -63,22 +63,9 @@ def test_the_example_of_a_key_is_what_its_kind_reads(key: Key) -> None:
     key.kind.read(tomli.loads(f"x = {key.example}")["x"], "/")
 
 
-@pytest.mark.parametrize(
-    "key", [key for key in [*JOB, *DAEMON] if key.instead is None], ids=lambda key: key.name
-)
-def test_a_key_that_is_acted_upon_is_accepted(key: Key, tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", [*JOB, *DAEMON], ids=lambda key: key.name)
+def test_every_key_is_accepted(key: Key, tmp_path: Path) -> None:
     read(jobfile_with(key), tmp_path)
-
-
-@pytest.mark.parametrize(
-    "key", [key for key in [*JOB, *DAEMON] if key.instead is not None], ids=lambda key: key.name
-)
-def test_a_key_to_come_is_refused_with_what_to_use_meanwhile(key: Key, tmp_path: Path) -> None:
-    with pytest.raises(JobfileError) as raised:
-        read(jobfile_with(key), tmp_path)
-    (problem,) = raised.value.problems
-    assert problem.message == "is not supported yet"
-    assert problem.remedy == key.instead != ""
 
 
 @pytest.mark.parametrize(
@@ -108,7 +95,7 @@ def test_the_keys_that_can_be_no_default_are_few() -> None:
     assert no_defaults == ["command", "python", "args", "kwargs", "http", "message", "after"]
 
 
-@pytest.mark.parametrize("key", [key for key in JOB if key.instead is None], ids=lambda k: k.name)
+@pytest.mark.parametrize("key", JOB, ids=lambda key: key.name)
 def test_defaults_take_every_key_but_those_few(key: Key, tmp_path: Path) -> None:
     text = f'[jobs.a]\npython = "a:b"\nevery = 60\n[defaults]\n{key.name} = {key.example}\n'
     if not key.in_defaults:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from stsd.model import CatchUp, Fold, Gap, Job, Jobfile, Overlap, ShellTask, When
+from stsd.model import After, CatchUp, Fold, Gap, Job, Jobfile, Overlap, ShellTask, When
 from stsd.outlook import Outlook
 
 NOW = int(datetime(2026, 11, 21, tzinfo=UTC).timestamp())
@@ -107,3 +107,40 @@ def test_a_schedule_whose_times_have_passed_is_told() -> None:
 
 def test_a_job_that_is_not_enabled_is_not_told() -> None:
     assert warned(job(When(at=("2020-01-01 12:00",)), enabled=False)) == []
+
+
+def told_of(key: str, job: Job) -> list[str]:
+    return [message for _, at, message in warned(job) if at == key]
+
+
+def test_an_age_that_the_schedule_itself_exceeds_is_told() -> None:
+    def said(when: When, age: float) -> list[str]:
+        return told_of("max_age", replace(job(when), max_age=age))
+
+    daily = When(cron=("0 4 * * *",))
+    assert said(daily, 3600.0) == [
+        "it is due only after 1d at times: 1h pass without a success",
+    ]
+    assert said(daily, 86400.0) != []
+    assert said(daily, 90000.0) == []
+    assert said(When(at=("mon-fri 04:00",)), 90000.0) == [
+        "it is due only after 3d at times: 1d1h pass without a success",
+    ]
+    often = When(cron=("*/5 9-17 * * mon-fri",))
+    assert said(often, 80000.0) != []
+    assert said(often, 300000.0) == []
+    assert said(When(every=1), 60.0) == []
+    assert said(When(at=("2027-01-31 12:00",)), 60.0) == []
+    assert said(replace(daily, after=(After("b"),)), 3600.0) == []
+
+
+def test_a_deadline_at_the_very_time_of_the_job_is_told() -> None:
+    def said(when: When) -> list[str]:
+        return told_of("deadline", replace(job(when), deadline=6 * 3600))
+
+    berlin = When(cron=("0 6 * * *",), timezone="Europe/Berlin")
+    assert said(berlin) == ["it is due at 06:00, and so never succeeds by then"]
+    assert said(replace(berlin, timezone="UTC")) != []
+    assert said(replace(berlin, cron=("0 5,6 * * *",))) == []
+    assert said(When(cron=("0 23 * * *",))) == []
+    assert said(When(every=3600)) == []
