@@ -51,9 +51,8 @@ class Accounts:
         """The book of each job on these agendas."""
         books = {}
         for agenda in agendas:
-            marks = agenda.marks
-            for job in agenda.jobs():
-                books[job.name] = self._book(job, agenda.schedule_of(job.name), marks[job.name])
+            for job, schedule, mark in agenda.settled():
+                books[job.name] = self._book(job, schedule, mark)
         return books
 
     def chains(self) -> dict[str, Chain]:
@@ -76,9 +75,10 @@ class Accounts:
         self._chains.enter(job.name, job.when.after)
         self._do(Write(Planned(job.name, job.when, self._since[job.name], now.wall)))
 
-    def begun(self, marks: Mapping[str, int]) -> dict[str, int]:
-        """The marks by job, of none before its book begins."""
-        return {job: max(since, marks.get(job, since)) for job, since in self._since.items()}
+    def begun(self, jobs: Iterable[Job], marks: Mapping[str, int]) -> dict[str, int]:
+        """The marks of these jobs, of none before its book begins."""
+        begins = {job.name: self._since[job.name] for job in jobs}
+        return {name: max(since, marks.get(name, since)) for name, since in begins.items()}
 
     def reopen(self, job: Job, now: Reading) -> None:
         """The clock was set back for good: the job's schedule begins anew."""
@@ -96,8 +96,12 @@ class Accounts:
     def settle(self, jobs: Mapping[str, Job], memory: Memory, now: Reading) -> dict[str, int]:
         """Account for the time without a daemon; returns the marks from which to go on."""
         marks: dict[str, int] = {}
-        self._dispatch.successes.update(memory.successes)
-        self.recent = {name: known for name, known in memory.recent.items() if name in jobs}
+        # Of each name and number one copy stays with the daemon, not one for each place it is at.
+        own = {name: job.name for name, job in jobs.items()}
+        begins: dict[int, int] = {}
+        successes = memory.successes.items()
+        self._dispatch.successes.update({own.get(name, name): at for name, at in successes})
+        self.recent = {own[name]: known for name, known in memory.recent.items() if name in own}
         ahead = memory.closed.items()
         self._closed = {name: at for name, at in ahead if at <= now.wall + CORRECTION_S}
         for name, book in memory.books.items():
@@ -106,17 +110,18 @@ class Accounts:
             if job is not None and is_kept(job) and plan_of(job.when) == book.plan:
                 if book.mark > now.wall + CORRECTION_S:
                     continue
-                self._since[name] = book.since
-                marks[name] = book.newest
+                self._since[job.name] = begins.setdefault(book.since, book.since)
+                marks[job.name] = book.newest
                 self._chains.enter(name, job.when.after, chain.met)
                 self._catch_up(job, book, now)
                 self._catch_up_chain(job, chain, now)
             else:
                 self._close_chain(name, chain.due, now)
                 self._close_book(name, book, job is not None and is_kept(job), now)
+        begin = floor(now.wall)
         for job in jobs.values():
             if is_kept(job) and job.name not in self._since:
-                self.open(job, now)
+                self.open(job, now, begin)
         return marks
 
     def forget(self, jobs: Iterable[str]) -> None:

@@ -13,11 +13,13 @@ from math import floor
 from stsd.catchup import Passed
 from stsd.dispatch import Dispatch
 from stsd.interventions import ByHand
+from stsd.memory import Delayed, Open
 from stsd.messages import Write
 from stsd.model import Job, MissReason, PythonTask, Reading, Run, SkipReason, TriggerKind
 from stsd.pauses import Pauses
 from stsd.records import Missed
 from stsd.runs import skipped
+from stsd.tracecontext import trace_of
 from stsd.triggers import Due
 from stsd.units import compact
 
@@ -29,11 +31,13 @@ _WORDS = {
 
 
 class Admission:
-    """The way into a `Dispatch`, closed to jobs that are paused."""
+    """The way into a `Dispatch`, closed to jobs that are paused. `machine` is what the traces of
+    runs tell this one from others by."""
 
-    def __init__(self, dispatch: Dispatch, pauses: Pauses) -> None:
+    def __init__(self, dispatch: Dispatch, pauses: Pauses, machine: str) -> None:
         self._dispatch = dispatch
         self._pauses = pauses
+        self._machine = machine
 
     def miss(self, job: str, missed: Passed | None, reason: MissReason, now: Reading) -> None:
         """Record what has been missed of a job, if anything has."""
@@ -44,7 +48,7 @@ class Admission:
     def admit(self, job: Job, dues: Sequence[Due], late: int, now: Reading) -> None:
         """A job is due at these instants; the first `late` of them are being caught up with."""
         for number, due in enumerate(dues):
-            run = Run(f"{job.name}@{compact(due.at)}", job, due.at, due.kind)
+            run = self._run(f"{job.name}@{compact(due.at)}", job, due.at, due.kind)
             self._admit(run, now, caught_up=number < late)
 
     def admit_untimed(
@@ -63,7 +67,23 @@ class Admission:
             moment += 0.001
         scheduled = floor(now.wall) if due is None else due
         given = job if by_hand is None else job_by_hand(job, by_hand)
-        self._admit(Run(run_id, given, scheduled, kind, by_hand), now, caught_up)
+        self._admit(self._run(run_id, given, scheduled, kind, by_hand), now, caught_up)
+
+    def remembered(self, attempt: Open | Delayed, job: Job) -> Run:
+        """A run that an earlier daemon has begun, of a job as it is now."""
+        given = job if attempt.by_hand is None else job_by_hand(job, attempt.by_hand)
+        return self._run(attempt.run, given, attempt.scheduled, attempt.trigger, attempt.by_hand)
+
+    def _run(
+        self,
+        run_id: str,
+        job: Job,
+        scheduled: int,
+        kind: TriggerKind,
+        by_hand: ByHand | None = None,
+    ) -> Run:
+        trace = trace_of(self._machine, run_id, job.env)
+        return Run(run_id, job, scheduled, kind, by_hand, trace)
 
     def _admit(self, run: Run, now: Reading, caught_up: bool) -> None:
         pause = self._pauses.over(run.job.name, run.scheduled)

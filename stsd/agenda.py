@@ -6,7 +6,7 @@ once for all of them, always from the last one and never from the clock's "now".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from math import ceil, floor
 
@@ -31,86 +31,98 @@ class Demand:
     missed: Passed | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
-    """The jobs of one schedule, by name; `mark` is the last instant that was popped."""
+    """Jobs that have the same schedule and went on from the same instant when they were entered;
+    `mark` is the last one that was popped."""
 
-    jobs: dict[str, Job] = field(default_factory=dict)
-    mark: int = 0
+    schedule: Schedule
+    mark: int
+    jobs: list[Job] = field(default_factory=list)
     next: Due | None = None
 
 
-# Jobs share an entry when they have the same schedule and go on from the same instant.
-_Key = tuple[Schedule, int]
-
-
 class Agenda:
-    """The schedules of jobs on one timeline."""
+    """The schedules of jobs on one timeline. Jobs that were entered together share entries."""
 
     def __init__(self) -> None:
-        self._timeline: Timeline[_Key] = Timeline()
-        self._entries: dict[_Key, _Entry] = {}
-        self._of_job: dict[str, _Key] = {}
+        self._timeline: Timeline[_Entry] = Timeline()
+        self._entries: dict[_Entry, None] = {}
 
     def earliest(self) -> float | None:
         """The next instant at which anything is due."""
         return self._timeline.earliest()
 
-    def schedule_of(self, job: str) -> Schedule:
-        """The schedule of a job that is on the agenda."""
-        return self._of_job[job][0]
-
     def jobs(self) -> list[Job]:
         """All jobs on the agenda."""
-        return [job for entry in self._entries.values() for job in entry.jobs.values()]
+        return [job for entry in self._entries for job in entry.jobs]
 
-    @property
-    def marks(self) -> dict[str, int]:
-        """The last instant that was popped, by job."""
-        return {name: self._entries[at].mark for name, at in self._of_job.items()}
+    def settled(self) -> Iterator[tuple[Job, Schedule, int]]:
+        """Each job with its schedule and the last instant that was popped."""
+        for entry in self._entries:
+            for job in entry.jobs:
+                yield job, entry.schedule, entry.mark
+
+    def leave(self, names: Container[str], zones: Set[str]) -> dict[str, int]:
+        """Take off the jobs of these names, and those whose schedules have to do with these zones;
+        returns the last instant that was popped, by job."""
+        marks: dict[str, int] = {}
+        for entry in list(self._entries):
+            if zones and entry.schedule.zones & zones:
+                gone = entry.jobs
+            else:
+                gone = [job for job in entry.jobs if job.name in names]
+            if not gone:
+                continue
+            marks |= {job.name: entry.mark for job in gone}
+            entry.jobs = [job for job in entry.jobs if job.name not in marks]
+            if not entry.jobs:
+                del self._entries[entry]
+                self._timeline.drop(entry)
+        return marks
 
     def enter(self, jobs: Iterable[Job], now: float, marks: Mapping[str, int]) -> None:
-        """Put these jobs, and no others, on the agenda; for none does a time that has passed count.
+        """Put these jobs on the agenda, too; for none does a time that has passed count.
 
         `marks` are instants, by job, up to which all is settled: after a small step back of the
-        clock they lie ahead, and occurrences must not come again. Every next instant is computed
-        anew, since the time-zone data may have changed.
+        clock they lie ahead, and occurrences must not come again.
         """
-        self._entries, self._timeline, self._of_job = {}, Timeline(), {}
+        begin = floor(now)  # one number, and not one for each of many jobs
+        entries: dict[tuple[Schedule, int], _Entry] = {}
         for job in jobs:
-            mark = max(floor(now), marks.get(job.name, floor(now)))
-            key = (schedule_for(job.when, job.name), mark)
-            self._entries.setdefault(key, _Entry(mark=mark)).jobs[job.name] = job
-            self._of_job[job.name] = key
-        for key, entry in self._entries.items():
-            self._plan(key, entry)
+            key = (schedule_for(job.when, job.name), max(begin, marks.get(job.name, begin)))
+            if key not in entries:
+                entries[key] = _Entry(*key)
+            entries[key].jobs.append(job)
+        for entry in entries.values():
+            self._entries[entry] = None
+            self._plan(entry)
 
     def rewind(self, now: float) -> None:
         """The clock was set back for good: plan everything from `now` on."""
-        for key, entry in self._entries.items():
+        for entry in self._entries:
             entry.mark = floor(now)
-            self._plan(key, entry)
+            self._plan(entry)
 
     def pop_due(self, now: float) -> list[Demand]:
         """What has fallen due up to `now`, the earliest first; the agenda moves on past it."""
         demands: list[Demand] = []
-        while (key := self._timeline.pop_due(now)) is not None:
-            entry = self._entries[key]
-            demands += _advance(key[0], entry, now)
-            self._plan(key, entry)
+        while (entry := self._timeline.pop_due(now)) is not None:
+            demands += _advance(entry, now)
+            self._plan(entry)
         return demands
 
-    def _plan(self, key: _Key, entry: _Entry) -> None:
-        entry.next = key[0].next_after(entry.mark)
+    def _plan(self, entry: _Entry) -> None:
+        entry.next = entry.schedule.next_after(entry.mark)
         if entry.next is None:
-            self._timeline.drop(key)
+            self._timeline.drop(entry)
         else:
-            self._timeline.set(key, entry.next.at)
+            self._timeline.set(entry, entry.next.at)
 
 
-def _advance(schedule: Schedule, entry: _Entry, now: float) -> list[Demand]:
+def _advance(entry: _Entry, now: float) -> list[Demand]:
     """Move the mark up to `now`; what is merely late is run, what has passed is caught up with."""
-    begun, stale = entry.mark, None
+    schedule, begun, stale = entry.schedule, entry.mark, None
     if entry.next is not None and entry.next.at < now - LATE_S:
         stale = schedule.last(begun, ceil(now - LATE_S) - 1)
     if stale is not None:
@@ -121,11 +133,10 @@ def _advance(schedule: Schedule, entry: _Entry, now: float) -> list[Demand]:
         fresh.append(due)
         entry.mark = due.at
         due = schedule.next_after(due.at)
-    jobs = entry.jobs.values()
     if stale is None:
-        return [Demand(job, tuple(fresh), 0, None) for job in jobs]
+        return [Demand(job, tuple(fresh), 0, None) for job in entry.jobs]
     passed = Unsettled((), begun, stale.at)
-    return [_caught_up(job, schedule, passed, fresh, now) for job in jobs]
+    return [_caught_up(job, schedule, passed, fresh, now) for job in entry.jobs]
 
 
 def _caught_up(

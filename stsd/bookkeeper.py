@@ -5,7 +5,7 @@ Never lets go of a record: what cannot be written is kept and tried again until 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from stsd import snapshot
@@ -85,6 +85,17 @@ class Bookkeeper:
     def save(self, memory: Memory, boot: str, now: Reading) -> None:
         """Replace the snapshot; `boot` is the kernel's id of this boot. Raises OSError; a start can
         do with the history alone."""
+        write = self.checkpoint(boot, now)
+        try:
+            write(memory)
+        except OSError:
+            self.not_saved()
+            raise
+
+    def checkpoint(self, boot: str, now: Reading) -> Callable[[Memory], None]:
+        """See to it that all records are safe, and return what writes the snapshot that goes with
+        them, of the memory as it is now; that may be called in a copy of this process. Both raise
+        OSError; if the second does, `not_saved` is to be called."""
         self._saved_at = now.mono
         try:
             self._history.sync()
@@ -92,10 +103,19 @@ class Bookkeeper:
             self._failed(error, now.mono)
             raise
         self._unsafe_since = None
-        alive = {run: replace(attempt, boot=boot) for run, attempt in memory.open.items()}
-        whole = replace(memory, open=alive, boot=boot)
-        snapshot.save(self._state_dir, Snapshot(whole, self._history.position()), now.wall)
         self._touched = False
+        position = self._history.position()
+
+        def write(memory: Memory) -> None:
+            alive = {run: replace(attempt, boot=boot) for run, attempt in memory.open.items()}
+            whole = replace(memory, open=alive, boot=boot)
+            snapshot.save(self._state_dir, Snapshot(whole, position), now.wall)
+
+        return write
+
+    def not_saved(self) -> None:
+        """There is no snapshot of the last checkpoint: it is to be tried again."""
+        self._touched = True
 
     def reopen(self) -> None:
         """Open the history's segment by its name again. Raises OSError."""

@@ -77,7 +77,7 @@ class _Taken:
 
     run_id: str
     token: int
-    path: Path
+    path: str
     output: Output
     secrets: bytes
     pipe: int
@@ -122,7 +122,8 @@ class Capture:
             self._start()
         pipe, end = os.pipe()
         secrets = b"\0".join(masked(hide)) if hide else b""
-        run = _Taken(run_id, next(self._tokens), self._log_dir / name, output, secrets, pipe)
+        path = f"{self._log_dir}/{name}"
+        run = _Taken(run_id, next(self._tokens), path, output, secrets, pipe)
         self._by_run[run_id] = self._by_token[run.token] = run
         self._post("O", run.token)
         return end
@@ -357,7 +358,7 @@ def masked(secrets: Sequence[str]) -> list[bytes]:
     ]
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except FileNotFoundError:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from stsd.limits import rlimits_for
 from stsd.model import ArgvTask, HttpTask, Job, MessageTask, PythonTask, Run, ShellTask, Task
+from stsd.tracecontext import TRACEPARENT, traceparent
 from stsd.units import rfc3339
 
 ALLOWED = frozenset(
@@ -26,7 +27,7 @@ ALLOWED = frozenset(
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What an attempt is told of itself.
 ABOUT_THE_RUN = frozenset(
-    {"STSD_JOB", "STSD_RUN_ID", "STSD_SCHEDULED_AT", "STSD_ATTEMPT", "STSD_TRIGGER"}
+    {"STSD_JOB", "STSD_RUN_ID", "STSD_SCHEDULED_AT", "STSD_ATTEMPT", "STSD_TRIGGER", TRACEPARENT}
 )
 # These a child with a user has of that user, unless the job says otherwise.
 _OF_USER = frozenset({"HOME", "LOGNAME", "SHELL", "USER"})
@@ -90,6 +91,8 @@ def environment(
         "STSD_ATTEMPT": str(attempt),
         "STSD_TRIGGER": run.trigger.value,
     }
+    if run.trace:
+        about[TRACEPARENT] = traceparent(run.trace, run.id, attempt, job.env)
     return {**own, **dict(job.env), **given, **about}
 
 
@@ -123,10 +126,11 @@ def child_spec(
 def user_of(job: Job) -> str | int | None:
     """The user that a child has to become; None where a stsd that is not root is that user, and
     nothing has to change, nor could."""
-    euid = os.geteuid()
-    if euid != 0 and job.group is None and job.user is not None and _is_user(job.user, euid):
+    if job.user is None:
         return None
-    return job.user
+    euid = os.geteuid()
+    own = euid != 0 and job.group is None and _is_user(job.user, euid)
+    return None if own else job.user
 
 
 def command(task: Task) -> tuple[tuple[str, ...], bytes | None]:
@@ -163,6 +167,16 @@ def command(task: Task) -> tuple[tuple[str, ...], bytes | None]:
 def program(name: str) -> str:
     """The path of a program of stsd's that runs in a child."""
     return str(Path(__file__).with_name(f"{name}.py"))
+
+
+def process_of(room: str, *words: str) -> list[str]:
+    """The argv of a process of stsd's own, which is the `main` of a room of the package, wherever
+    that lies; nothing is taken from the working folder. It begins with what `ps` is to show."""
+    start = (
+        f"'stsd {room}'; import sys; sys.path.append(sys.argv.pop(1))"
+        f"; from stsd.{room} import main; sys.exit(main())"
+    )
+    return [sys.executable, "-P", "-c", start, str(Path(__file__).parent.parent), *words]
 
 
 def _warm(job: Job) -> tuple[str, ...]:

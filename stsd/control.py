@@ -1,6 +1,6 @@
 """The daemon's end of the control socket: lets clients in, answers them, and tells those who wait.
 
-Decides nothing on jobs: what is asked goes to a function of the daemon's, which answers at once.
+Decides nothing on jobs: what is asked goes to a function of the daemon's, which waits for nothing.
 Never waits for a client, and gives none of them more than its share of a turn of the loop, so that
 no job is late for their sake. The protocol is in docs/control.md.
 """
@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import selectors
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
 from stsd.peers import Peer, Rights, peer_of
 from stsd.protocol import LONGEST_LINE, ORDERS, BadRequestError, Right, Trouble, encode, parse
 from stsd.records import Record, Started
+from stsd.replies import Done, Later, Listing, Refused, Reply, Request, Waiting
 from stsd.sockets import OPEN, PRIVATE, Listening, UnfitFolderError
 from stsd.visitor import Visitor
 from stsd.watch import Watch
@@ -35,53 +34,6 @@ _OUTPUT_S = 0.2
 _REOPEN_S = 10.0
 _BREATHER_S = 1.0
 _REMEDY = "daemon.control in the jobfile says who may"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What a peer asks for, and may do; `arguments` are as in `stsd.protocol.Asked`."""
-
-    peer: Peer
-    may: Right
-    do: str
-    arguments: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The answer: a JSON object."""
-
-    fields: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """An error is the answer; `problems` are those of an invalid jobfile."""
-
-    kind: Trouble
-    message: str
-    problems: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """The answer comes when all these runs are over; until then the client is told of them.
-    `skipped` are jobs of which no run was made."""
-
-    runs: tuple[str, ...]
-    skipped: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The answer, after a line for each of the rows, which may be many and are not asked for all
-    at once."""
-
-    rows: Iterator[Mapping[str, object]]
-    fields: Mapping[str, object]
-
-
-Reply = Done | Refused | Waiting | Listing
 
 
 class Control:
@@ -116,6 +68,7 @@ class Control:
         self._visitors: dict[int, Visitor] = {}
         self._watches: dict[int, Watch] = {}
         self._listings: dict[int, Listing] = {}
+        self._owed: list[tuple[Visitor, Request, Later]] = []
         # What is published while a request is answered, by which its client may wait for it.
         self._meanwhile: list[Callable[[Watch], None]] | None = None
 
@@ -170,6 +123,7 @@ class Control:
 
     def tend(self, mono: float) -> None:
         """Answer, and whatever else there is to do; to be called in each turn, after `hear`."""
+        self._pay(mono)
         self._answer_one(mono)
         self._tend_watches(mono)
         self._list_some(mono)
@@ -189,6 +143,8 @@ class Control:
             deadline = visitor.deadline()
             until += [deadline] if deadline is not None else []
         if any(not self._visitors[fd].has_unsent for fd in self._listings):
+            return 0.0
+        if any(later.reply is not None for _, _, later in self._owed):
             return 0.0
         if any(watch.is_looking for watch in self._watches.values()):
             until.append(self._output_after)
@@ -312,7 +268,8 @@ class Control:
         self._visitors[fd] = visitor  # whoever has been answered goes to the end
         line = visitor.take(mono)
         self._meanwhile = []
-        reply = self._reply(visitor.peer, line)
+        request = self._request(visitor.peer, line)
+        reply = self._answer(request) if isinstance(request, Request) else request
         missed, self._meanwhile = self._meanwhile, None
         match reply:
             case Waiting():
@@ -324,8 +281,23 @@ class Control:
             case Listing():
                 visitor.waiting = True
                 self._listings[fd] = reply
-            case _:
+            case Later() if isinstance(request, Request):
+                visitor.owed = True
+                self._owed.append((visitor, request, reply))
+                return
+            case Done() | Refused():
                 visitor.put(_line(reply), mono)
+        if isinstance(request, Request):
+            self._note(request, reply)
+
+    def _pay(self, mono: float) -> None:
+        """Give the answers that have come since to those who are owed them."""
+        for visitor, request, later in self._owed:
+            if later.reply is not None:
+                visitor.owed = False
+                visitor.put(_line(later.reply), mono)
+                self._note(request, later.reply)
+        self._owed = [owed for owed in self._owed if owed[2].reply is None]
 
     def _list_some(self, mono: float) -> None:
         """Go on with the first list that its client has room for; the others come next."""
@@ -356,21 +328,24 @@ class Control:
             for watch in self._watches.values():
                 watch.look(mono)
 
-    def _reply(self, peer: Peer, line: bytes) -> Reply:
+    def _request(self, peer: Peer, line: bytes) -> Request | Refused:
+        """What is asked for, by one who may."""
         try:
             asked = parse(line)
         except BadRequestError as error:
             return Refused(error.kind, str(error))
         may = self._rights.of(peer)
-        change = ORDERS[asked.do].right is Right.CHANGE
-        if may is None or (change and may is Right.READ):
+        if may is None or (ORDERS[asked.do].right is Right.CHANGE and may is Right.READ):
             message = f"the user with the uid {peer.uid} may not {asked.do} here ({_REMEDY})"
             return Refused(Trouble.FORBIDDEN, message)
-        reply = self._answer(Request(peer, may, asked.do, asked.arguments))
-        if change:
+        return Request(peer, may, asked.do, asked.arguments)
+
+    def _note(self, request: Request, reply: Reply) -> None:
+        """Who has given an order, and whether it was carried out, goes to the log."""
+        if ORDERS[request.do].right is Right.CHANGE:
             refused = reply.kind.value if isinstance(reply, Refused) else None
-            self._log.info("order", do=asked.do, by=peer.name, pid=peer.pid, refused=refused)
-        return reply
+            peer = request.peer
+            self._log.info("order", do=request.do, by=peer.name, pid=peer.pid, refused=refused)
 
 
 def _line(reply: Done | Refused) -> bytes:

@@ -77,6 +77,10 @@ class Crew:
                 self._pool.send(order.run_id, order.signal)
         return None
 
+    def begun(self) -> list[Event]:
+        """What has been started by `perform`; to be called before anything else is heard."""
+        return self._sorted(self._pool.begun())
+
     def hear(self, key: selectors.SelectorKey) -> list[Event]:
         """What a descriptor that is ready has to tell the core."""
         if key.data is self._probes:
@@ -137,9 +141,10 @@ class Crew:
     def _spawn(self, order: Spawn) -> Event | None:
         given = self._preparation.take(order.run.id)
         try:
-            return self._pool.spawn(order.run, order.attempt, given.env, given.hide)
+            self._pool.spawn(order.run, order.attempt, given.env, given.hide)
         except SpawnError as error:
             return SpawnFailed(order.run.id, str(error))
+        return None
 
     def _sorted(self, heard: Iterable[Heard]) -> list[Event]:
         """What of it is for the core; the rest is told to whom it concerns."""

@@ -6,19 +6,16 @@ but in `select`, and has no thread.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import selectors
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-
-from structlog.typing import FilteringBoundLogger
 
 from stsd import __version__, retention, wallclock
 from stsd.bookkeeper import Bookkeeper
@@ -26,8 +23,8 @@ from stsd.control import Control
 from stsd.crew import Crew
 from stsd.errors import JobfileError
 from stsd.housekeeping import Housekeeping
-from stsd.journal import Journal
-from stsd.logs import Sink
+from stsd.loading import Aim, Ask, Fresh, Loading
+from stsd.logs import log_record
 from stsd.memory import Open
 from stsd.messages import (
     Abandon,
@@ -48,47 +45,29 @@ from stsd.messages import (
     Tick,
     Write,
 )
-from stsd.model import Jobfile, Outcome, Reading
+from stsd.model import Jobfile, Reading
 from stsd.orders import House, Orders
 from stsd.output import opened_output
 from stsd.peers import rights_of
-from stsd.places import Places
-from stsd.records import Begun, Finished, Intent, Missed, Planned, Record
-from stsd.recovery import boot_id, recall
+from stsd.records import Begun, Record
+from stsd.recovery import boot_id, machine_id, recall
+from stsd.saving import Saving
 from stsd.scheduler import Scheduler
 from stsd.signals import Signals, put_off
-from stsd.systemd import Notifier
+from stsd.sleep import sleep
+from stsd.twin import Twin
 from stsd.units import rfc3339
+from stsd.world import World
 
 # A step of the clock, or a resume from sleep, is noticed within five seconds.
 LONGEST_SLEEP_S = 4.0
 # What it takes, beside the waiting for runs, to end in good order.
 STOP_MARGIN_S = 5.0
-# How long an overdue snapshot waits for a moment at which nobody minds.
-SNAPSHOT_PATIENCE_S = 50.0
 
 
 def read_clock() -> Reading:
     """Both clocks, now. The one place that reads them."""
     return Reading(time.time(), time.monotonic())
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """What a daemon is given of the outside. `load` reads the jobfile anew, and raises
-    JobfileError; `restart` replaces the process in place, and does not return; `in_place` tells
-    that this has just been done; `environ` is the children's base environment; `sockets` are the
-    folders that the control socket may be in."""
-
-    load: Callable[[], Jobfile]
-    restart: Callable[[], None]
-    in_place: bool
-    places: Places
-    environ: Mapping[str, str]
-    log: FilteringBoundLogger
-    sink: Sink | Journal
-    notifier: Notifier
-    sockets: Sequence[Path]
 
 
 class Daemon:
@@ -97,7 +76,7 @@ class Daemon:
     def __init__(self, jobfile: Jobfile, world: World) -> None:
         self._world = world
         self._log = world.log
-        self._scheduler = Scheduler(jobfile, random.random)
+        self._scheduler = Scheduler(jobfile, random.random, machine_id())
         self._selector = selectors.DefaultSelector()
         places = world.places
         self._crew = Crew(
@@ -105,8 +84,18 @@ class Daemon:
         )
         self._books = Bookkeeper(places, time.monotonic())
         self._housekeeping = Housekeeping(world.environ)
+        self._since = read_clock().wall
+        self._saving = Saving(
+            self._selector, self._books, self._scheduler.memory, boot_id(), world.log
+        )
+        self._loading = Loading(self._selector, world.load, self._tell_reloading, world.log)
         house = House(
-            self._scheduler, self._obey, world.load, self._reload, read_clock, self._about
+            self._scheduler,
+            self._obey,
+            self._loading.ask,
+            read_clock,
+            self._about,
+            dict,
         )
         self._control = Control(
             self._selector,
@@ -116,11 +105,9 @@ class Daemon:
             partial(opened_output, places.log_dir),
             world.log,
         )
-        self._since = read_clock().wall
         self._reloaded: dict[str, object] | None = None
+        self._in_force_since = self._since
         self._done = False
-        self._fed_at = 0.0
-        self._save_s = 0.0
 
     def run(self) -> None:
         """Run until a signal ends it. An error in here is a fault of stsd's own and ends it too."""
@@ -133,21 +120,24 @@ class Daemon:
         self._world.notifier.ready(self._status())
         while not self._done:
             self._turn(signals)
-        self._control.close()
+        self._hang_up()
         for event in self._crew.settle():
             self._drive(event)
-        self._save()
+        self._saving.save(read_clock())
         self._log.info("stopped")
 
     def _begin(self) -> None:
+        self._drive(self._beginning())
+        self._drive(Tick())
+        self._tend_books()
+        self._saving.save(read_clock())
+
+    def _beginning(self) -> Begin:
         memory = recall(self._world.places, self._tell_damage)
         self._note(Begun(os.getpid(), boot_id(), __version__, time.time()))
         attempts = {run: self._adopted(attempt) for run, attempt in memory.open.items()}
         self._crew.sweep(attempt for attempt in attempts.values() if attempt.alive)
-        self._drive(Begin(replace(memory, open=attempts), self._world.in_place))
-        self._drive(Tick())
-        self._tend_books()
-        self._save()
+        return Begin(replace(memory, open=attempts), self._world.in_place)
 
     def _adopted(self, attempt: Open) -> Open:
         if not attempt.alive:
@@ -164,24 +154,29 @@ class Daemon:
         self._log.warning("damaged_line", file=str(segment), line=repr(line[:80]))
 
     def _turn(self, signals: Signals) -> None:
-        for key, _ in self._selector.select(self._longest_sleep()):
+        ready = sleep(self._selector, self._longest_sleep(), self._scheduler.wake().wall)
+        for key, _ in ready:
             if key.data is signals:
                 for number in signals.taken():
                     self._on_signal(number)
             elif key.data is self._control:
                 self._control.hear(key, time.monotonic())
+            elif isinstance(key.data, Twin):
+                key.data.hear()
             else:
                 for event in self._crew.hear(key):
                     self._drive(event)
+        self._drive(Tick())  # before all else: that is what is waited for to the millisecond
         for event in self._crew.tend(time.monotonic()):
             self._drive(event)
+        self._tend_loading()
         self._control.tend(time.monotonic())
-        self._drive(Tick())
         self._tend_books()
-        self._save_at_leisure()
+        jobs = len(self._scheduler.jobfile.jobs)
+        self._saving.tend(read_clock(), self._longest_sleep, jobs)
         self._keep_house()
         self._world.sink.flush()
-        self._feed_watchdog()
+        self._world.notifier.tend(time.monotonic())
 
     def _longest_sleep(self) -> float:
         wake, now = self._scheduler.wake(), read_clock()
@@ -190,12 +185,12 @@ class Daemon:
             sleeps.append(wake.wall - now.wall)
         if wake.mono is not None:
             sleeps.append(wake.mono - now.mono)
-        if self._world.notifier.watchdog_interval is not None:
-            sleeps.append(self._fed_at + self._world.notifier.watchdog_interval - now.mono)
         patience = (
             self._crew.patience(),
             self._books.patience(now.mono),
             self._control.patience(now.mono),
+            self._loading.patience(now.mono),
+            self._world.notifier.patience(now.mono),
         )
         sleeps += [seconds for seconds in patience if seconds is not None]
         return max(0.0, min(sleeps))
@@ -210,6 +205,8 @@ class Daemon:
                 answer = self._perform(action)
                 if answer is not None:
                     events.append(answer)
+            if not events:
+                events += self._crew.begun()
 
     def _obey(self, order: Event) -> None:
         """Do what a person asks, and have it on record before it is answered."""
@@ -220,7 +217,7 @@ class Daemon:
         match action:
             case Commit():
                 for intent in action.intents:
-                    self._log_record(intent)
+                    log_record(self._log, intent)
                 return self._books.commit(action.intents, time.monotonic())
             case Probe() | Prepare() | Abandon() | Spawn() | Send():
                 return self._crew.perform(action)
@@ -237,7 +234,7 @@ class Daemon:
     def _note(self, record: Record) -> None:
         self._books.note(record, time.monotonic())
         self._control.publish(record, time.monotonic())
-        self._log_record(record)
+        log_record(self._log, record)
 
     def _tend_books(self) -> None:
         for event in self._books.tend(time.monotonic()):
@@ -246,25 +243,6 @@ class Daemon:
             elif isinstance(event, DiskBack):
                 self._log.warning("history_written_again")
             self._drive(event)
-
-    def _save_at_leisure(self) -> None:
-        """The loop stands still for a snapshot of many jobs: take it when nothing is due for twice
-        as long as the last one took, if that comes in time."""
-        mono = time.monotonic()
-        if self._books.snapshot_overdue(mono) and (
-            self._longest_sleep() > 2 * self._save_s
-            or self._books.snapshot_overdue(mono - SNAPSHOT_PATIENCE_S)
-        ):
-            self._save()
-
-    def _save(self) -> None:
-        """Keep the next start short; without a snapshot it reads the history."""
-        now = read_clock()
-        try:
-            self._books.save(self._scheduler.memory(), boot_id(), now)
-        except OSError as error:
-            self._log.warning("state_not_saved", error=str(error))
-        self._save_s = time.monotonic() - now.mono
 
     def _keep_house(self) -> None:
         jobfile = self._scheduler.jobfile
@@ -279,12 +257,11 @@ class Daemon:
 
     def _on_signal(self, number: signal.Signals) -> None:
         if number is signal.SIGHUP:
-            with contextlib.suppress(JobfileError):  # the log has been told
-                self._reload()
+            self._loading.ask(Ask(Aim.RELOAD))
         elif number is signal.SIGUSR1:
             self._reopen()
         elif number is signal.SIGUSR2:
-            self._restart()
+            self._loading.ask(Ask(Aim.RESTART))
         elif number in (signal.SIGTERM, signal.SIGINT):
             self._world.notifier.stopping(self._longest_stop())
             self._drive(Stop())
@@ -304,52 +281,71 @@ class Daemon:
         graces = [job.stop_grace for job in jobfile.jobs.values()]
         return jobfile.settings.stop_timeout + max(graces, default=0.0) + STOP_MARGIN_S
 
-    def _reload(self) -> None:
-        """All or nothing: a jobfile with any fault leaves everything as it was. Raises
-        JobfileError."""
-        self._world.notifier.reloading()
+    # -- another jobfile
+
+    def _tell_reloading(self, asked: Iterable[Ask]) -> None:
+        if any(ask.aim is Aim.RELOAD for ask in asked):
+            self._world.notifier.reloading()
+
+    def _tend_loading(self) -> None:
+        read = self._loading.tend(self._scheduler.jobfile, read_clock())
+        if read is None:
+            return
+        if read.is_for(Aim.RELOAD):
+            self._reload(read.result)
+        read.tell()
+        if read.is_for(Aim.RESTART):
+            self._restart(read.result)
+
+    def _reload(self, read: Fresh | JobfileError) -> None:
+        """All or nothing: a jobfile with any fault leaves everything as it was."""
         self._reloaded = {"at": rfc3339(read_clock().wall), "problem": None}
-        wallclock.reread()
-        try:
-            jobfile = self._world.load()
-        except JobfileError as error:
-            for problem in error.problems:
-                self._log.error("reload_refused", problem=str(problem))
-            status = f"{self._status()}; the last reload was refused: {error.problems[0]}"
+        if isinstance(read, JobfileError):
+            self._refuse("reload_refused", read)
+            self._reloaded["problem"] = str(read.problems[0])
+            status = f"{self._status()}; the last reload was refused: {read.problems[0]}"
             self._world.notifier.ready(status)
-            self._reloaded["problem"] = str(error.problems[0])
-            raise
-        for warning in jobfile.warnings:
+            return
+        self._in_force_since = read_clock().wall
+        for warning in read.jobfile.warnings:
             self._log.warning("jobfile", warning=warning)
-        old, new = self._scheduler.jobfile.settings, jobfile.settings
+        old, new = self._scheduler.jobfile.settings, read.jobfile.settings
         if (old.log_dir, old.state_dir) != (new.log_dir, new.state_dir):
             self._log.warning("needs_restart", keys="daemon.log_dir, daemon.state_dir")
+        wallclock.renew(read.zones)
         self._crew.renew()
-        self._drive(Reload(jobfile))
-        self._control.permit(rights_of(new.control, os.geteuid()))
+        self._obey(Reload(read.jobfile, frozenset(read.zones)))
+        self._control.permit(read.rights)
         self._world.notifier.ready(self._status())
 
-    def _restart(self) -> None:
+    def _restart(self, read: Fresh | JobfileError) -> None:
         """Replace this process by a new one of the same pid, whose children go on unharmed."""
         self._tend_books()
         if self._books.failing:  # the new process would know nothing of what could not be written
             self._log.error("restart_refused", problem="the history cannot be written")
             return
-        try:
-            self._world.load()
-        except JobfileError as error:
-            for problem in error.problems:
-                self._log.error("restart_refused", problem=str(problem))
+        if isinstance(read, JobfileError):
+            self._refuse("restart_refused", read)
             return
         self._world.notifier.reloading()
         for event in self._crew.settle():
             self._drive(event)
         self._tend_books()
-        self._control.close()
-        self._save()
+        self._hang_up()
+        self._saving.save(read_clock())
         self._log.info("restarting_in_place")
         put_off()
         self._world.restart()
+
+    def _refuse(self, event: str, error: JobfileError) -> None:
+        for problem in error.problems:
+            self._log.error(event, problem=str(problem))
+
+    def _hang_up(self) -> None:
+        """Tell whoever waits for an answer that there is none, and listen to nobody any more."""
+        self._loading.close()
+        self._control.tend(time.monotonic())
+        self._control.close()
 
     # -- words
 
@@ -369,22 +365,3 @@ class Daemon:
     def _status(self) -> str:
         jobs = len(self._scheduler.jobfile.jobs)
         return f"{jobs} {'job' if jobs == 1 else 'jobs'} from {self._scheduler.jobfile.path}"
-
-    def _log_record(self, record: Record) -> None:
-        fields = {name: value for name, value in record.fields().items() if value is not None}
-        event = str(fields.pop("event"))
-        if isinstance(record, Intent | Begun | Planned):
-            self._log.debug(event, **fields)
-            return
-        failed = isinstance(record, Finished) and record.outcome is not Outcome.SUCCEEDED
-        if failed or isinstance(record, Missed):
-            self._log.warning(event, **fields)
-        else:
-            self._log.info(event, **fields)
-
-    def _feed_watchdog(self) -> None:
-        interval = self._world.notifier.watchdog_interval
-        now = time.monotonic()
-        if interval is not None and now >= self._fed_at + interval:
-            self._world.notifier.watchdog()
-            self._fed_at = now

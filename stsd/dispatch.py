@@ -209,8 +209,7 @@ class Dispatch:
 
     def _spawned(self, report: Spawned, now: Reading) -> None:
         run_id = report.run_id
-        live = replace(self._roster[run_id], started=now, pid=report.pid, born=report.born)
-        self._roster.put(live)
+        live = self._roster.put(self._roster[run_id].begun(now, report.pid, report.born))
         self.actions.append(Write(started(live, now)))
         if live.run.job.timeout is not None and live.phase is Phase.RUNNING:
             self._timers.set((Alarm.TIMEOUT, run_id), now.mono + live.run.job.timeout)
@@ -370,8 +369,9 @@ class Dispatch:
         self._advance(live.run.job.name, now)
 
     def _drop_timers(self, run_id: str) -> None:
-        for alarm in Alarm:
-            self._timers.drop((alarm, run_id))
+        if self._timers:  # most runs have none
+            for alarm in Alarm:
+                self._timers.drop((alarm, run_id))
 
     # -- words
 

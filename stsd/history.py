@@ -31,6 +31,7 @@ class History:
         self._unsafe: list[tuple[date, bytes]] = []
         self._day: date | None = None
         self._newest = _newest_day(self._folder)
+        self._midnight = _begin_of(self._newest)
         self._fd = -1
         self._safe_size = 0
         self._distrusted = False
@@ -48,7 +49,9 @@ class History:
     def append(self, record: Record) -> None:
         """Put the record behind those that wait to be written. When the clock is set back the
         newest segment goes on: the order of the lines is the order in which things happened."""
-        self._newest = max(self._newest, datetime.fromtimestamp(record.at, UTC).date())
+        if record.at >= self._midnight:
+            self._newest = max(self._newest, datetime.fromtimestamp(record.at, UTC).date())
+            self._midnight = _begin_of(self._newest) + 86400.0
         self._pending.append((self._newest, encode(record)))
 
     def flush(self) -> None:
@@ -164,6 +167,10 @@ class History:
         if written < len(line):
             os.ftruncate(fd, os.fstat(fd).st_size - written)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _begin_of(day: date) -> float:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
 
 
 def _newest_day(folder: Path) -> date:

@@ -17,6 +17,8 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from stsd.journal import Journal, entry
+from stsd.model import Outcome
+from stsd.records import Begun, Finished, Intent, Missed, Planned, Record
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -25,6 +27,8 @@ LEVELS = {
     "error": logging.ERROR,
 }
 
+
+_ENCODER = json.JSONEncoder(ensure_ascii=True, default=repr)
 
 # Their numbers in the journal, as syslog(3) has them.
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
@@ -35,6 +39,8 @@ _IN_THE_HISTORY = frozenset(
     {
         "at",
         "born",
+        "trace",
+        "span",
         "by_hand",
         "cpu_s",
         "max_rss_bytes",
@@ -88,7 +94,7 @@ def open_log(sink: Sink, level: str, pretty: bool, colours: bool) -> FilteringBo
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=10, sort_keys=False)
         if pretty
-        else structlog.processors.JSONRenderer(ensure_ascii=True)
+        else _as_json
     )
     stamp = structlog.processors.TimeStamper(
         fmt="%H:%M:%S" if pretty else "iso", utc=not pretty, key="timestamp"
@@ -120,6 +126,26 @@ def _logger(
     return cast(FilteringBoundLogger, logger.bind())
 
 
+def log_record(log: FilteringBoundLogger, record: Record) -> None:
+    """Tell the log what the history is told, as loud as it is bad."""
+    level = _level_of(record)
+    if log.is_enabled_for(level):
+        fields = {name: value for name, value in record.fields().items() if value is not None}
+        log.log(level, str(fields.pop("event")), **fields)
+
+
+def _level_of(record: Record) -> int:
+    match record:
+        case Intent() | Begun() | Planned():
+            return logging.DEBUG
+        case Missed():
+            return logging.WARNING
+        case Finished() if record.outcome is not Outcome.SUCCEEDED:
+            return logging.WARNING
+        case _:
+            return logging.INFO
+
+
 def level_from(option: str | None, environ: MutableMapping[str, str]) -> str:
     """The level that `--log-level`, $STSD_LOG_LEVEL or $LOG_LEVEL names, in this order.
 
@@ -128,6 +154,10 @@ def level_from(option: str | None, environ: MutableMapping[str, str]) -> str:
     """
     named = option or environ.get("STSD_LOG_LEVEL") or environ.get("LOG_LEVEL") or "info"
     return named.lower() if named.lower() in LEVELS else "info"
+
+
+def _as_json(_: object, __: str, event: MutableMapping[str, Any]) -> str:
+    return _ENCODER.encode(event)
 
 
 def _in_reading_order(

@@ -123,15 +123,7 @@ class Recollection:
 
     def memory(self) -> Memory:
         """What is known by now."""
-        books = {}
-        for name, book in self._books.items():
-            settled = book.settled | self._settled.get(name, set())
-            spans = (*book.spans, *self._spans.get(name, ()))
-            books[name] = replace(
-                book,
-                settled=frozenset(at for at in settled if at > book.mark),
-                spans=tuple(span for span in spans if span[1] > book.mark),
-            )
+        books = {name: self._book(name, book) for name, book in self._books.items()}
         chains = {
             name: Chain(met, tuple(self._due.get(name, ())))
             for name, met in self._chains.met().items()
@@ -146,6 +138,18 @@ class Recollection:
             closed=dict(self._closed),
             pauses=dict(self._pauses),
             recent=dict(self._recent),
+        )
+
+    def _book(self, name: str, book: Book) -> Book:
+        """A book with what has been settled beside its mark."""
+        settled = book.settled | self._settled.get(name, set())
+        spans = (*book.spans, *self._spans.get(name, ()))
+        if not settled and not spans:
+            return book
+        return replace(
+            book,
+            settled=frozenset(at for at in settled if at > book.mark),
+            spans=tuple(span for span in spans if span[1] > book.mark),
         )
 
     def take(self, record: Mapping[str, Any]) -> None:

@@ -105,9 +105,11 @@ class DiskBack:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Another jobfile is in force, as a whole."""
+    """Another jobfile is in force, as a whole; a job that has not changed may be the same object.
+    The clocks of `zones` go by other data than before."""
 
     jobfile: Jobfile
+    zones: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,47 +1,49 @@
 """What people ask of the running daemon, and what is answered.
 
 Turns a request of the control socket into events for the core, and what the core knows into
-answers. Knows nothing of sockets' bytes, and asks nobody to wait: an answer is there at once, or
-row by row.
+answers. Knows nothing of sockets' bytes, and never waits: an answer is there at once, comes row by
+row, or comes later.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from stsd.control import Done, Listing, Refused, Reply, Request, Waiting
-from stsd.difference import Plan, difference
+from stsd.difference import Plan
 from stsd.errors import JobfileError
 from stsd.interventions import ByHand
+from stsd.loading import Aim, Ask
 from stsd.messages import Cancel, Event, PauseJobs, ResumeJobs, Trigger
-from stsd.model import Job, Jobfile, PythonTask, Reading
+from stsd.model import Job, PythonTask, Reading
 from stsd.protocol import Trouble
-from stsd.runs import IN_POOL, UNSTARTED
+from stsd.replies import Done, Later, Listing, Refused, Reply, Request, Waiting
 from stsd.scheduler import Scheduler
-from stsd.statusrows import rows
+from stsd.statusrows import numbers_of, rows
 from stsd.units import shown
 from stsd.values import did_you_mean
 
 _COMPARED = 1000
 """Names that are compared with a misspelt one: the loop stands still meanwhile."""
 
+_STOPPING = "stsd is stopping, and starts nothing any more"
+
 
 @dataclass(frozen=True, slots=True)
 class House:
     """What the orders are carried out with. `drive` hands an event to the core and performs what
-    it decides; `load` reads the jobfile anew, and `reload` puts it in force (both raise
-    JobfileError); `about` is what the daemon says of itself."""
+    it decides; `read` has the jobfile read; `about` is what the daemon says of itself, `alerts`
+    what is amiss, by job."""
 
     scheduler: Scheduler
     drive: Callable[[Event], None]
-    load: Callable[[], Jobfile]
-    reload: Callable[[], None]
+    read: Callable[[Ask], None]
     clock: Callable[[], Reading]
     about: Callable[[], Mapping[str, object]]
+    alerts: Callable[[], Mapping[str, Sequence[str]]]
 
 
 class Orders:
@@ -67,10 +69,6 @@ class Orders:
             return self._answers[request.do](request, **request.arguments)
         except _RefusalError as refusal:
             return refusal.answer
-        except JobfileError as error:
-            problems = [str(problem) for problem in error.problems]
-            message = "the jobfile is not valid; nothing has changed"
-            return Refused(Trouble.INVALID_JOBFILE, message, problems)
 
     # -- looking
 
@@ -80,26 +78,25 @@ class Orders:
     def _status(self, request: Request, jobs: tuple[str, ...], tags: tuple[str, ...]) -> Reply:
         chosen = self._chosen(jobs, tags) if jobs or tags else list(self._jobs.values())
         now = self._house.clock().wall
-        lives = self._scheduler.live()
+        numbers = numbers_of(self._scheduler.live())
         daemon = {
             **self._house.about(),
-            "running": sum(1 for live in lives if live.phase in IN_POOL),
-            "queued": sum(1 for live in lives if live.phase in UNSTARTED - IN_POOL),
+            "running": numbers["running"],
+            "queued": numbers["queued"],
             "held": self._scheduler.held,
             "stopping": self._scheduler.stopping,
         }
-        return Listing(rows(chosen, self._scheduler.standing(), now), {"daemon": daemon})
+        told = rows(chosen, self._scheduler.standing(), now, self._house.alerts())
+        return Listing(told, {"daemon": daemon})
 
     def _plan(self, request: Request) -> Reply:
-        return Done({"plan": self._difference(self._scheduler.jobfile, self._house.load())})
+        return self._read(Aim.PLAN)
 
     # -- changing
 
     def _reload(self, request: Request) -> Reply:
-        before = self._scheduler.jobfile
         self._refuse_if_stopping()
-        self._house.reload()
-        return Done({"plan": self._difference(before, self._scheduler.jobfile)})
+        return self._read(Aim.RELOAD)
 
     def _trigger(
         self,
@@ -197,13 +194,18 @@ class Orders:
         runs = [live.run for live in self._scheduler.live() if live.run.job.name == job.name]
         return next((run.id for run in runs if run.id not in before), None)
 
-    def _difference(self, old: Jobfile, new: Jobfile) -> Plan:
-        return difference(old, new, self._house.clock().wall)
+    def _read(self, aim: Aim) -> Later:
+        later = Later()
+
+        def tell(said: Plan | JobfileError | None) -> None:
+            later.reply = _outcome(said)
+
+        self._house.read(Ask(aim, tell))
+        return later
 
     def _refuse_if_stopping(self) -> None:
         if self._scheduler.stopping:
-            message = "stsd is stopping, and starts nothing any more"
-            raise _RefusalError(Trouble.STOPPING, message)
+            raise _RefusalError(Trouble.STOPPING, _STOPPING)
 
 
 class _RefusalError(Exception):
@@ -212,6 +214,19 @@ class _RefusalError(Exception):
     def __init__(self, kind: Trouble, message: str) -> None:
         super().__init__(message)
         self.answer = Refused(kind, message)
+
+
+def _outcome(said: Plan | JobfileError | None) -> Done | Refused:
+    """The answer to who has had the jobfile read."""
+    match said:
+        case None:
+            return Refused(Trouble.STOPPING, _STOPPING)
+        case JobfileError():
+            problems = [str(problem) for problem in said.problems]
+            message = "the jobfile is not valid; nothing has changed"
+            return Refused(Trouble.INVALID_JOBFILE, message, problems)
+        case _:
+            return Done({"plan": said})
 
 
 def _unknown(name: str, jobs: Iterable[str]) -> _RefusalError:

@@ -103,6 +103,8 @@ class Pool:
         self._by_run: dict[str, _Child] = {}
         self._by_pidfd: dict[int, _Child] = {}
         self._lingering: dict[str, _Child] = {}
+        self._started: list[tuple[_Child, int]] = []
+        self._peak_kib = 0
 
     def spawn(
         self,
@@ -110,9 +112,10 @@ class Pool:
         attempt: int,
         given_env: Mapping[str, str] | None = None,
         hide: Sequence[str] = (),
-    ) -> Spawned | None:
-        """Start the child of an attempt; None: `hear` will tell of it. `given_env` is what its env
-        files and secrets say, `hide` what must not show in what it prints. Raises SpawnError."""
+    ) -> None:
+        """Start the child of an attempt, of which `begun` or `hear` will tell. `given_env` is what
+        its env files and secrets say, `hide` what must not show in what it prints. Raises
+        SpawnError."""
         name = output_name(run.job.name, run.id, attempt)
         child = _Child(run.id, name, limits=run.job.limits, hide=tuple(hide))
         try:
@@ -123,7 +126,14 @@ class Pool:
             self._give_up(child)
             raise
         self._by_run[run.id] = child
-        return None if pid is None else self._begun(child, pid)
+        if pid is not None:
+            self._started.append((child, pid))
+
+    def begun(self) -> list[Heard]:
+        """What has been started since the last call; to be called before anything else is heard.
+        What it takes to watch a child is left to here, so that all that are due start first."""
+        started, self._started = self._started, []
+        return [self._begun(child, pid) for child, pid in started]
 
     def adopt(self, attempt: Open) -> None:
         """Watch a child that an earlier daemon started. Raises OSError if it has gone."""
@@ -232,20 +242,16 @@ class Pool:
         child = self._by_run[answer.ticket.removeprefix(_TICKET)]
         if answer.pid is None:
             return [self._failed(child, answer.error)]
-        try:
-            return [self._begun(child, answer.pid)]
-        except SpawnError as error:
-            return [SpawnFailed(child.run_id, str(error))]
+        return [self._begun(child, answer.pid)]
 
-    def _begun(self, child: _Child, pid: int) -> Spawned:
-        """Raises SpawnError: a child that cannot be watched is ended, and given up."""
+    def _begun(self, child: _Child, pid: int) -> Spawned | SpawnFailed:
+        """A child that cannot be watched is ended, and given up."""
         try:
             self._watch(child, pid)
         except OSError as error:
             _signal_group(pid, signal.SIGKILL)
             self._starter.disowned.add(pid)
-            self._failed(child, "")
-            raise SpawnError(f"cannot watch the child: {_why(error)}") from error
+            return self._failed(child, f"cannot watch the child: {_why(error)}")
         for name in child.signals:
             _signal_group(pid, signal.Signals[f"SIG{name}"])
         return Spawned(child.run_id, pid, born(pid) or 0)
@@ -281,13 +287,21 @@ class Pool:
         del self._by_pidfd[child.pidfd]
         self._selector.unregister(child.pidfd)
         os.close(child.pidfd)
-        peak = own_peak_kib() if child.plain else LAUNCHED_PEAK_KIB
+        ended = _wait(child.pid)
+        peak = self._own_peak_kib(ended) if child.plain else LAUNCHED_PEAK_KIB
         child.ended_at = time.monotonic()
-        child.exited = exited(child.run_id, child.output, _wait(child.pid), peak)
+        child.exited = exited(child.run_id, child.output, ended, peak)
         if child.told_to_stop and _lingers(child):
             self._lingering[child.run_id] = child
             return []
         return self._group_ended(child)
+
+    def _own_peak_kib(self, ended: tuple[int, resource.struct_rusage] | None) -> int:
+        """stsd's own peak, as it was when it last mattered: it only grows, so that it need not be
+        looked at for a child whose own is below that."""
+        if ended is not None and ended[1].ru_maxrss > self._peak_kib:
+            self._peak_kib = own_peak_kib()
+        return self._peak_kib
 
     def _group_ended(self, child: _Child) -> list[Heard]:
         """What is left to come is output, unless nobody here takes that in."""

@@ -91,7 +91,8 @@ class Intent:
 class Started:
     """An attempt has a process. `late_s` is how long after the scheduled instant (of a retry:
     after the time it was put off to) that was; `born` is the process's start in clock ticks since
-    boot (proc_pid_stat(5), field 22), which tells it from a later one of the same pid."""
+    boot (proc_pid_stat(5), field 22), which tells it from a later one of the same pid; `trace` and
+    `span` are the ids of its trace and of its own part of that (`stsd.tracecontext`)."""
 
     run: str
     job: str
@@ -102,6 +103,8 @@ class Started:
     late_s: float
     pid: int
     born: int
+    trace: str = ""
+    span: str = ""
 
     def fields(self) -> dict[str, object]:
         """The record as a JSON object, `event` first."""
@@ -116,6 +119,8 @@ class Started:
             "late_s": round(self.late_s, 3),
             "pid": self.pid,
             "born": self.born,
+            "trace": self.trace,
+            "span": self.span,
         }
 
 
@@ -143,6 +148,8 @@ class Finished:
     output_discarded: int = 0
     error: str | None = None
     will_retry_at: float | None = None
+    trace: str = ""
+    span: str = ""
     by_hand: ByHand | None = None
 
     def fields(self) -> dict[str, object]:
@@ -167,6 +174,8 @@ class Finished:
             "output_discarded": self.output_discarded,
             "error": self.error,
             "will_retry_at": None if self.will_retry_at is None else rfc3339(self.will_retry_at),
+            "trace": self.trace,
+            "span": self.span,
             **_by_hand(self.by_hand),
         }
 

@@ -3,7 +3,9 @@ that are still alive. Changes nothing."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from stsd.memory import Memory, Open, Recollection
 from stsd.places import Places
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
 def boot_id() -> str:
@@ -20,14 +23,30 @@ def boot_id() -> str:
     return _BOOT_ID.read_text().strip()
 
 
+def machine_id() -> str:
+    """What tells this machine from all others: its id, see machine-id(5), which is to be kept to
+    oneself; where it has none (a container often has not), its name."""
+    for path in _MACHINE_IDS:
+        with suppress(OSError):
+            found = path.read_text(errors="replace").strip()
+            if found and found != "uninitialized":
+                return found
+    return os.uname().nodename
+
+
 def born(pid: int) -> int | None:
     """When a process was started, in clock ticks since boot; None if there is none of this pid.
     Field 22 of proc_pid_stat(5)."""
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            content = file.read(4096)
-    except (FileNotFoundError, ProcessLookupError):
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return None
+    try:
+        content = os.read(fd, 4096)
+    except ProcessLookupError:
+        return None
+    finally:
+        os.close(fd)
     return int(content.rpartition(b")")[2].split()[19])
 
 

@@ -7,7 +7,6 @@ the pool and the slots of the named pools follow from the phases alone.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from stsd.runqueue import RunQueue
 from stsd.runs import IN_POOL, WITH_CHILD, Live, Phase
@@ -60,7 +59,7 @@ class Roster:
     def make_ready(self, live: Live) -> None:
         """The run waits for a place in the pool from now on."""
         job = live.run.job
-        self.put(replace(live, phase=Phase.READY))
+        self.put(live.moved(Phase.READY))
         self._queue.push(live.run.id, job.pools, live.due_at - AGEING_S * job.priority)
 
     def next_ready(self, wall: float) -> Live | None:
@@ -83,7 +82,8 @@ class Roster:
         self._queue.resize(dict(slots))
 
     def _account(self, before: Live | None, after: Live | None) -> None:
-        was, is_ = (live is not None and live.phase in IN_POOL for live in (before, after))
+        was = before is not None and before.phase in IN_POOL
+        is_ = after is not None and after.phase in IN_POOL
         self.in_pool += is_ - was
         if before is not None and was and not is_:
             self._queue.give_back(before.run.job.pools)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import floor, inf
 
 from stsd.accounts import CORRECTION_S, Accounts, is_kept
-from stsd.admission import Admission, job_by_hand
+from stsd.admission import Admission
 from stsd.agenda import Agenda
 from stsd.dispatch import Dispatch
 from stsd.interventions import Pause
@@ -70,15 +70,16 @@ class Wake:
 
 
 class Scheduler:
-    """All decisions of the daemon. `draw` returns a random number in [0, 1)."""
+    """All decisions of the daemon. `draw` returns a random number in [0, 1); `machine` is what
+    tells this machine from others."""
 
-    def __init__(self, jobfile: Jobfile, draw: Callable[[], float]) -> None:
+    def __init__(self, jobfile: Jobfile, draw: Callable[[], float], machine: str = "") -> None:
         self._jobfile = jobfile
         # Jobs that run while nothing can be recorded have an agenda that goes on meanwhile.
         self._agendas = {policy: Agenda() for policy in LogFailure}
         self._dispatch = Dispatch(jobfile.settings, draw)
         self._pauses = Pauses(self._dispatch.actions)
-        self._admission = Admission(self._dispatch, self._pauses)
+        self._admission = Admission(self._dispatch, self._pauses, machine)
         self._accounts = Accounts(self._dispatch, self._admission)
         self._last: Reading | None = None
         self._held = False
@@ -160,7 +161,7 @@ class Scheduler:
     ) -> None:
         match order:
             case Reload():
-                self._reload(order.jobfile, now)
+                self._reload(order, now)
             case Trigger():
                 job = self._jobfile.jobs[order.job]
                 by_hand = order.by_hand
@@ -224,7 +225,8 @@ class Scheduler:
     def _begin(self, begin: Begin, now: Reading) -> None:
         self._pauses.recall(begin.memory.pauses)
         self._resume(begin.memory, now)
-        self._enter(self._accounts.settle(self._jobfile.jobs, begin.memory, now), now)
+        marks = self._accounts.settle(self._jobfile.jobs, begin.memory, now)
+        self._enter(self._jobfile.jobs.values(), marks, now)
         if not begin.in_place:
             for job in self._jobfile.jobs.values():
                 if job.enabled and job.when.on_start:
@@ -245,35 +247,40 @@ class Scheduler:
             else:
                 self._dispatch.give_up(self._remembered(delayed), delayed.attempt, now)
 
-    def _remembered(self, trace: Open | Delayed) -> Run:
+    def _remembered(self, attempt: Open | Delayed) -> Run:
         """A run of an earlier daemon; of a job that is gone only the name is left."""
-        job = self._jobfile.jobs.get(trace.job) or Job(trace.job, ArgvTask(()))
-        if trace.by_hand is not None:
-            job = job_by_hand(job, trace.by_hand)
-        return Run(trace.run, job, trace.scheduled, trace.trigger, trace.by_hand)
+        job = self._jobfile.jobs.get(attempt.job) or Job(attempt.job, ArgvTask(()))
+        return self._admission.remembered(attempt, job)
 
     # -- orders
 
-    def _enter(self, marks: Mapping[str, int], now: Reading) -> None:
-        marks = self._accounts.begun(marks)
+    def _enter(self, jobs: Iterable[Job], marks: Mapping[str, int], now: Reading) -> None:
+        kept = [job for job in jobs if is_kept(job)]
+        marks = self._accounts.begun(kept, marks)
         for policy, agenda in self._agendas.items():
-            jobs = [job for job in self._jobfile.jobs.values() if is_kept(job)]
-            agenda.enter([job for job in jobs if job.on_log_failure is policy], now.wall, marks)
+            mine = [job for job in kept if job.on_log_failure is policy]
+            agenda.enter(mine, now.wall, marks)
 
-    def _reload(self, jobfile: Jobfile, now: Reading) -> None:
+    def _reload(self, order: Reload, now: Reading) -> None:
         # What fell due under the old jobfile is accounted for by it, even while held or stopping.
         self._meet(self._agendas.values(), now, MissReason.HELD if self._held else MissReason.SLEPT)
         self._tick(now)
-        old, new = self._jobfile.jobs, jobfile.jobs
-        marks = {name: at for agenda in self._agendas.values() for name, at in agenda.marks.items()}
-        self._jobfile = jobfile
-        self._replan(old, new, marks, now)
-        self._enter(marks, now)
-        self._dispatch.resize(jobfile.settings)
+        old, jobfile = self._jobfile.jobs, order.jobfile
+        new = jobfile.jobs
         added = [name for name in new if name not in old]
         removed = [name for name in old if name not in new]
+        changed = [name for name, job in new.items() if name in old and _differ(old[name], job)]
+        self._jobfile = jobfile
+        marks: dict[str, int] = {}
+        for agenda in self._agendas.values():
+            marks |= agenda.leave({*removed, *changed}, order.zones)
+        self._dispatch.forget(removed, now)
+        for name in (*removed, *changed, *added):
+            self._replan(old.get(name), new.get(name), marks, now)
+        entering = dict.fromkeys((*changed, *marks, *added))
+        self._enter([new[name] for name in entering if name in new], marks, now)
+        self._dispatch.resize(jobfile.settings)
         self._accounts.forget(removed)
-        changed = [name for name in new if name in old and new[name] != old[name]]
         fields = {
             "added": added,
             "changed": changed,
@@ -283,26 +290,21 @@ class Scheduler:
         self._do(Say("info", "reloaded", fields))
 
     def _replan(
-        self,
-        old: Mapping[str, Job],
-        new: Mapping[str, Job],
-        marks: Mapping[str, int],
-        now: Reading,
+        self, old: Job | None, new: Job | None, marks: Mapping[str, int], now: Reading
     ) -> None:
-        """Open and close the books of all jobs whose schedule is another one from now on."""
-        self._dispatch.forget([name for name in old if name not in new], now)
-        for name in {**old, **new}:
-            before, after = _when_in_force(old.get(name)), _when_in_force(new.get(name))
-            if before == after:
-                continue
-            self._dispatch.supersede([name], now)
-            # After a small step back of the clock the old schedule's mark lies ahead, and the new
-            # one must not repeat what it has accounted for.
-            since = max(floor(now.wall), marks.get(name, floor(now.wall)))
-            if after is None:
-                self._accounts.close(name, now, since)
-            else:
-                self._accounts.open(new[name], now, since)
+        """Open and close the books of a job if its schedule is another one from now on."""
+        before, after = _when_in_force(old), _when_in_force(new)
+        job = new or old
+        if before == after or job is None:
+            return
+        self._dispatch.supersede([job.name], now)
+        # After a small step back of the clock the old schedule's mark lies ahead, and the new
+        # one must not repeat what it has accounted for.
+        since = max(floor(now.wall), marks.get(job.name, floor(now.wall)))
+        if after is None:
+            self._accounts.close(job.name, now, since)
+        else:
+            self._accounts.open(job, now, since)
 
     def _stop(self, now: Reading) -> None:
         self._stops += 1
@@ -339,3 +341,8 @@ class Scheduler:
 
 def _when_in_force(job: Job | None) -> When | None:
     return job.when if job is not None and is_kept(job) else None
+
+
+def _differ(old: Job, new: Job) -> bool:
+    """Whether they are two jobs to a reload. Of many thousands nearly all are the same object."""
+    return old is not new and old != new

@@ -263,6 +263,8 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # the last pipe ends it; systemd asks all processes
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # Pipes hold what is printed: when many jobs start, the starting of them goes first.
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     daemon = socket.socket(fileno=0)
     daemon.setblocking(False)
     scribe = Scribe(daemon, float(sys.argv[1]))

@@ -15,14 +15,14 @@ import re
 import select
 import selectors
 import socket
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, fields, replace
 
 from stsd.child import ChildSpec, program
 from stsd.errors import SpawnError
-from stsd.link import Link, Request, let_go, memory_file
+from stsd.link import Link, Request, memory_file
+from stsd.vfork import Vfork
 from stsd.warm import STALE
 from stsd.warmth import Chilled, Warmth
 
@@ -47,6 +47,7 @@ class Starter:
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self._selector = selector
+        self._vfork = Vfork()
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         self._link = Link(selector, self, self._begin_launcher)
         self._warmth = Warmth(selector, self, self._begin_warm)
@@ -67,14 +68,14 @@ class Starter:
                 stdin = made = memory_file("stdin", spec.stdin)
             fds = (output, self._null if stdin is None else stdin)
             link = self._warmth.link(spec) if spec.warm else None
-            cold = replace(spec, warm=())
+            cold = replace(spec, warm=()) if spec.warm else spec
             if link is None and cold.plain:
-                return _vfork(cold, *fds)
+                return self._vfork.start(cold, *fds)
             if link is None:
                 self._ask(_request(ticket, cold, fds, self._link))
             else:
                 self._ask(_request(ticket, spec, fds, link))
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
+        except (OSError, ValueError) as error:
             raise SpawnError(_cannot_start(spec, error)) from error
         finally:
             if made >= 0:
@@ -124,6 +125,7 @@ class Starter:
         self._link.close()
         self._warmth.renew()
         os.close(self._null)
+        self._vfork.close()
 
     def _link_of(self, fd: int) -> Link | None:
         return self._link if self._link.owns(fd) else self._warmth.owner(fd)
@@ -210,33 +212,18 @@ class Starter:
         argv = (sys.executable, "-I", "-S", "-X", "utf8", program("launcher"))
         spec = ChildSpec(argv, {}, "/", 0o077)
         _adopt_orphans()
-        self.disowned.add(_vfork(spec, self._null, theirs.fileno()))
+        self.disowned.add(self._vfork.start(spec, self._null, theirs.fileno()))
 
     def _begin_warm(self, spec: ChildSpec, theirs: socket.socket) -> None:
         """Raises OSError."""
         _adopt_orphans()
         try:
             if spec.plain:
-                self.disowned.add(_vfork(spec, self._null, theirs.fileno()))
+                self.disowned.add(self._vfork.start(spec, self._null, theirs.fileno()))
             else:
                 self._ask(_request(_WARM, spec, (self._null, theirs.fileno()), self._link))
-        except (ValueError, subprocess.SubprocessError) as error:
+        except ValueError as error:
             raise OSError(f"it cannot be started: {error}") from error
-
-
-def _vfork(spec: ChildSpec, output: int, stdin: int) -> int:
-    """Raises what Popen raises."""
-    process = subprocess.Popen(
-        spec.argv,
-        stdin=stdin,
-        stdout=output,
-        stderr=output,
-        cwd=spec.cwd,
-        env=spec.env,
-        umask=spec.umask,
-        start_new_session=True,
-    )
-    return let_go(process)
 
 
 def _adopt_orphans() -> None:

@@ -6,16 +6,17 @@ control socket.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
+from types import MappingProxyType
 
 from stsd.describe import describe, describe_at
 from stsd.interventions import Pause
 from stsd.memory import Memory
 from stsd.model import Job, When
 from stsd.recent import Recent
-from stsd.runs import Live, Phase
+from stsd.runs import IN_POOL, UNSTARTED, Live, Phase
 from stsd.triggers import schedule_for
 from stsd.units import format_duration, rfc3339
 from stsd.wallclock import local
@@ -97,8 +98,24 @@ def standing_of_memory(memory: Memory) -> Standing:
     return Standing(_by_job([*open_, *delayed]), memory.recent, memory.pauses)
 
 
-def rows(jobs: Iterable[Job], standing: Standing, now: float) -> Iterator[Row]:
-    """One row for each of these jobs, in their order; see docs/control.md for its fields."""
+def numbers_of(lives: Iterable[Live]) -> dict[str, int]:
+    """How many runs there are in the pool, before it, and put off to another attempt."""
+    phases = [live.phase for live in lives]
+    return {
+        "running": sum(phase in IN_POOL for phase in phases),
+        "queued": sum(phase in UNSTARTED - IN_POOL for phase in phases),
+        "delayed": phases.count(Phase.DELAYED),
+    }
+
+
+def rows(
+    jobs: Iterable[Job],
+    standing: Standing,
+    now: float,
+    alerts: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Iterator[Row]:
+    """One row for each of these jobs, in their order; see docs/control.md for its fields. `alerts`
+    is what is amiss, by job."""
     for job in jobs:
         activities = standing.activities.get(job.name, ())
         pause = standing.pauses.get(job.name)
@@ -116,6 +133,7 @@ def rows(jobs: Iterable[Job], standing: Standing, now: float) -> Iterator[Row]:
             "description": job.description or None,
             "tags": job.tags,
             "schedule": in_words(job.when),
+            "alerts": list(alerts.get(job.name, ())),
         }
 
 

@@ -41,6 +41,7 @@ class Notifier:
         self._address = address
         self._report = report
         self._failing = False
+        self._fed_at = 0.0
 
     @classmethod
     def from_environment(
@@ -85,6 +86,19 @@ class Notifier:
         """The loop is alive. To be called by the loop that starts jobs and by nothing else."""
         if self.watchdog_interval is not None:
             self._send(["WATCHDOG=1"])
+
+    def tend(self, mono: float) -> None:
+        """Feed the watchdog when it is time; `mono` is the monotonic clock. To be called in each
+        turn of the loop that starts jobs, and nowhere else."""
+        if self.watchdog_interval is not None and mono >= self._fed_at + self.watchdog_interval:
+            self.watchdog()
+            self._fed_at = mono
+
+    def patience(self, mono: float) -> float | None:
+        """In how many seconds `tend` wants to be called again; None: there is no need."""
+        if self.watchdog_interval is None:
+            return None
+        return self._fed_at + self.watchdog_interval - mono
 
     def _send(self, words: list[str], patience: float = 0.0) -> None:
         """Send one datagram. A new socket each time costs microseconds, and neither a detaching

@@ -24,7 +24,7 @@ class Timeline(Generic[Key]):
     def __init__(self) -> None:
         # Any: the number that tells entries of equal place apart keeps the keys from being compared
         self._heap: list[tuple[float, int, Any]] = []
-        self._current: dict[Key, tuple[float, int]] = {}
+        self._current: dict[Key, tuple[float, int, Any]] = {}
         self._sequence = 0
 
     def __len__(self) -> int:
@@ -36,10 +36,11 @@ class Timeline(Generic[Key]):
     def set(self, key: Key, place: float) -> None:
         """Give the key this place, instead of any other that it had."""
         self._sequence += 1
-        self._current[key] = (place, self._sequence)
-        heapq.heappush(self._heap, (place, self._sequence, key))
+        entry = (place, self._sequence, key)
+        self._current[key] = entry
+        heapq.heappush(self._heap, entry)
         if len(self._heap) > 2 * len(self._current) + _SLACK:
-            self._heap = [(at, sequence, key) for key, (at, sequence) in self._current.items()]
+            self._heap = list(self._current.values())
             heapq.heapify(self._heap)
 
     def drop(self, key: Key) -> None:
@@ -49,9 +50,9 @@ class Timeline(Generic[Key]):
     def earliest(self) -> float | None:
         """The first place that is taken, None when there is none."""
         while self._heap:
-            place, sequence, key = self._heap[0]
-            if self._current.get(key) == (place, sequence):
-                return place
+            entry = self._heap[0]
+            if self._current.get(entry[2]) is entry:
+                return entry[0]
             heapq.heappop(self._heap)
         return None
 

@@ -26,7 +26,9 @@ _MOST_DESCRIPTORS = 16
 
 class Visitor:
     """A connection, which is not blocking. `events` is what the selector tells of it at present;
-    `gone`, that there is nobody to talk to any more; `waiting`, that its request is not over.
+    `gone`, that there is nobody to talk to any more; `waiting`, that its request is not over, and
+    goes on for as long as it listens; `owed`, that an answer is under way which it need not wait
+    for with an open ear.
     """
 
     def __init__(self, connection: socket.socket, peer: Peer, mono: float) -> None:
@@ -35,6 +37,7 @@ class Visitor:
         self.events = 0
         self.gone = False
         self.waiting = False
+        self.owed = False
         self._received = bytearray()
         self._unsent: deque[tuple[bytes, int | None]] = deque()
         self._unsent_bytes = 0
@@ -45,7 +48,8 @@ class Visitor:
     @property
     def has_request(self) -> bool:
         """Whether a line is there that can be answered now: one after the other."""
-        free = not (self.waiting or self._unsent or self._last_words or self.gone)
+        busy = self.waiting or self.owed
+        free = not (busy or self._unsent or self._last_words or self.gone)
         return free and b"\n" in self._received
 
     @property
@@ -56,14 +60,15 @@ class Visitor:
     @property
     def is_too_long(self) -> bool:
         """Whether more has come than a line may be long, or than fits while it waits."""
-        return len(self._received) > LONGEST_LINE and (self.waiting or b"\n" not in self._received)
+        busy = self.waiting or self.owed
+        return len(self._received) > LONGEST_LINE and (busy or b"\n" not in self._received)
 
     @property
     def shut(self) -> bool:
         """Whether it can be closed: all is said, or it has left."""
         if self.gone:
             return True
-        if self._unsent:
+        if self._unsent or self.owed:
             return False
         return self._last_words or (self._over and (self.waiting or not self.has_request))
 
@@ -141,7 +146,7 @@ class Visitor:
         """Until when (CLOCK_MONOTONIC) something must have come of it; None: it waits for us."""
         if self._unsent:
             return self._since + READING_S
-        if self.waiting or self.has_request:
+        if self.waiting or self.owed or self.has_request:
             return None
         return self._since + (REQUEST_S if self._received else IDLE_S)
 

@@ -15,12 +15,13 @@ from typing import Any
 import structlog
 import structlog.testing
 
-from stsd.control import Control, Done, Refused, Reply, Request, Waiting
+from stsd.control import Control
 from stsd.model import Access
 from stsd.output import opened_output
 from stsd.peers import rights_of
 from stsd.protocol import Trouble
 from stsd.records import Record
+from stsd.replies import Done, Refused, Reply, Request, Waiting
 from tests.support import DEADLINE_S, wait_for
 
 SINCE = "2026-11-21T02:00:00Z"
@@ -41,6 +42,7 @@ def row(job: str, **fields: Any) -> dict[str, Any]:
         "description": None,
         "tags": [],
         "schedule": "by hand",
+        "alerts": [],
     }
     assert fields.keys() <= nothing.keys()
     return nothing | fields
@@ -59,6 +61,7 @@ def daemon_fields(jobfile: Path, jobs: int, **fields: Any) -> dict[str, Any]:
         "held": False,
         "stopping": False,
         "reload": None,
+        "telling": None,
         **fields,
     }
 

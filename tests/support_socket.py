@@ -19,9 +19,10 @@ from typing import Any
 import structlog
 from structlog.testing import LogCapture
 
-from stsd.control import Control, Done, Reply, Request
+from stsd.control import Control
 from stsd.peers import Rights
 from stsd.records import Started
+from stsd.replies import Done, Reply, Request
 from stsd.sockets import NAME
 from tests.support import DEADLINE_S, wait_for
 

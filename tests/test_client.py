@@ -15,12 +15,12 @@ import pytest
 from stsd import client as client_room
 from stsd import sockets
 from stsd.client import Client, RefusedError, Told, find
-from stsd.control import Done, Refused, Reply, Request, Waiting
 from stsd.errors import NoDaemonError
 from stsd.model import Outcome, TriggerKind
 from stsd.peers import Rights
 from stsd.protocol import Trouble
 from stsd.records import Finished, Started
+from stsd.replies import Done, Refused, Reply, Request, Waiting
 from tests.support import descriptors
 from tests.support_socket import Host, as_user, hosting, reachable_folder, served
 

@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stsd import control
-from stsd.control import ROWS_A_TURN, Done, Listing, Refused, Request, Waiting
+from stsd.control import ROWS_A_TURN
 from stsd.model import Outcome, SkipReason, TriggerKind
 from stsd.peers import Rights
 from stsd.protocol import LONGEST_LINE, ORDERS, Trouble
 from stsd.records import Finished, Intent, Missed, Skipped, Started
+from stsd.replies import Done, Later, Listing, Refused, Request, Waiting
 from stsd.visitor import IDLE_S, MOST_UNSENT, READING_S, REQUEST_S
 from tests.support_socket import Caller, Host, as_user, hosting, reachable_folder, served
 
@@ -133,6 +134,65 @@ def test_a_large_answer_arrives_whole(host: Host) -> None:
     while not lines:
         lines = caller.heard()
     assert lines == [{"answer": {"text": text}}]
+
+
+# -- answers that come later
+
+
+def later(host: Host, do: str = "reload") -> tuple[Caller, Later]:
+    """A client who has asked for something, and the answer that it is owed."""
+    owed = Later()
+    host.answer = lambda request: owed if request.do == do else Done({"do": request.do})
+    caller = host.connect()
+    caller.say(do)
+    assert caller.heard() == []
+    return caller, owed
+
+
+def test_an_answer_may_come_later_and_others_are_answered_meanwhile(host: Host) -> None:
+    caller, owed = later(host)
+    assert host.connect().ask("status") == {"answer": {"do": "status"}}
+    owed.reply = Done({"plan": {}})
+    assert caller.heard() == [{"answer": {"plan": {}}}]
+    assert caller.ask("status") == {"answer": {"do": "status"}}
+
+
+def test_whoever_waits_for_an_answer_may_wait_for_ever(host: Host) -> None:
+    caller, owed = later(host)
+    host.turn(10 * IDLE_S)
+    assert host.control.patience(host.now) is None or host.control.patience(host.now) > 0
+    owed.reply = Done({})
+    assert host.control.patience(host.now) == 0.0
+    assert caller.heard() == [{"answer": {}}]
+
+
+def test_a_second_request_waits_for_the_first_ones_answer(host: Host) -> None:
+    caller, owed = later(host)
+    caller.say("status")
+    assert caller.heard() == []
+    owed.reply = Done({})
+    assert caller.heard() == [{"answer": {}}, {"answer": {"do": "status"}}]
+
+
+def test_a_client_may_end_its_side_while_it_waits_for_an_answer(host: Host) -> None:
+    caller, owed = later(host)
+    caller.socket.shutdown(socket.SHUT_WR)
+    assert caller.heard() == []
+    owed.reply = Refused(Trouble.INVALID_JOBFILE, "no", ["jobs.toml:1: x"])
+    (line,) = caller.heard()
+    assert line["error"]["problems"] == ["jobs.toml:1: x"]
+    assert caller.hung_up
+
+
+def test_an_order_is_logged_when_it_is_answered_even_if_nobody_waits(host: Host) -> None:
+    caller, owed = later(host)
+    assert "order" not in host.events()
+    caller.socket.close()
+    host.settle()
+    owed.reply = Refused(Trouble.INVALID_JOBFILE, "no")
+    host.settle()
+    (order,) = [entry for entry in host.log if entry["event"] == "order"]
+    assert (order["do"], order["refused"]) == ("reload", "invalid_jobfile")
 
 
 # -- lists

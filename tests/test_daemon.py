@@ -83,10 +83,12 @@ def test_a_record_holds_all_that_the_contract_names(stsd: Stsd) -> None:
     stsd.start()
     finished = stsd.wait_for_record("finished", "a")
     started = stsd.records("started", "a")[0]
-    assert " ".join(started) == "event run job scheduled trigger attempt at late_s pid born"
+    assert " ".join(started) == (
+        "event run job scheduled trigger attempt at late_s pid born trace span"
+    )
     assert " ".join(finished) == (
         "event run job scheduled trigger attempt outcome exit_code signal started at duration_s"
-        " cpu_s max_rss_bytes output output_bytes output_discarded error will_retry_at"
+        " cpu_s max_rss_bytes output output_bytes output_discarded error will_retry_at trace span"
     )
     assert re.fullmatch(r"a@start-\d{8}T\d{6}\.\d{3}Z", started["run"])
     assert finished["output"] == f"output/a/{started['run']}.1.log"
@@ -189,6 +191,7 @@ def test_a_child_sees_the_documented_environment_and_nothing_of_the_daemons(
     assert env["STSD_SCHEDULED_AT"] == record["scheduled"]
     assert (env["STSD_ATTEMPT"], env["STSD_TRIGGER"]) == ("1", "on_start")
     allowed = r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|TZ|TMPDIR|COLOUR|LC_.*|STSD_.*"
+    allowed += "|TRACEPARENT"
     assert [name for name in env if not re.fullmatch(allowed, name)] == []
 
 
@@ -345,6 +348,10 @@ def test_a_storm_of_hups_is_survived(stsd: Stsd) -> None:
     for n in range(100):
         stsd.write(f'[jobs.a]\ncommand = "true"\nevery = "1s"\n[jobs.b{n}]\ncommand = "true"\n')
         stsd.signal(signal.SIGHUP)
+    wait_for(
+        lambda: any("b99" in told["added"] for told in stsd.events("reloaded")),
+        "the last jobfile is in force",
+    )
     stsd.wait_for_record("finished", "a", 2)
     assert stsd.stop() == 0
 

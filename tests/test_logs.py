@@ -21,6 +21,8 @@ RECORD = {
     "duration_s": 3.2,
     "output": "output/backup/x.log",
     "will_retry_at": "2026-11-21T02:30:13.200Z",
+    "trace": "4bf92f3577b34da6a3ce929d0e0e4736",
+    "span": "00f067aa0ba902b7",
 }
 
 

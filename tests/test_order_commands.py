@@ -15,8 +15,8 @@ from stsd.cli import main
 from stsd.cli.planview import difference
 from stsd.cli.terminal import Terminal
 from stsd.cli.wording import instant_of
-from stsd.control import Reply, Request
 from stsd.protocol import Trouble
+from stsd.replies import Reply, Request
 from tests.support_commands import ControlAlone, done, refused
 from tests.support_golden import assert_golden, shown
 

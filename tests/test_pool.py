@@ -62,12 +62,13 @@ class Loop:
     def spawn(self, run: Run, hide: tuple[str, ...] = ()) -> Spawned | SpawnFailed:
         """Start it, and wait until that is known."""
         try:
-            spawned = self.pool.spawn(run, 1, hide=hide)
+            self.pool.spawn(run, 1, hide=hide)
         except SpawnError as error:
             return SpawnFailed(run.id, str(error))
-        return spawned or self.wait(Spawned | SpawnFailed, run)  # type: ignore[arg-type]
+        return self.wait(Spawned | SpawnFailed, run)  # type: ignore[arg-type]
 
     def turn(self, seconds: float = 0.05) -> None:
+        self.heard += self.pool.begun()
         for key, _ in self.selector.select(seconds):
             self.heard += self.pool.hear(key.fd)
         self.heard += self.pool.tend(time.monotonic())
@@ -216,7 +217,7 @@ def test_a_signal_for_a_child_that_is_still_being_started_is_sent_when_it_is_the
     loop: Loop,
 ) -> None:
     run = loop.run("sleep 100", nice=0)
-    assert loop.pool.spawn(run, 1) is None
+    loop.pool.spawn(run, 1)
     loop.pool.send(run.id, "TERM")
     exited = loop.wait(Exited, run)
     assert exited.signal == "SIGTERM"
@@ -227,7 +228,7 @@ def test_a_signal_for_a_child_that_is_still_being_started_is_sent_when_it_is_the
 def test_a_hundred_launched_runs_all_end(loop: Loop) -> None:
     runs = [loop.run("echo $STSD_RUN_ID", nice=0) for _ in range(100)]
     for run in runs:
-        assert loop.pool.spawn(run, 1) is None
+        loop.pool.spawn(run, 1)
     for run in runs:
         exited = loop.wait(Exited, run, 30)
         assert (loop.folder / exited.output).read_text() == f"{run.id}\n"
@@ -361,7 +362,7 @@ def test_an_adopted_child_is_watched_and_its_output_measured(loop: Loop) -> None
 def test_settling_tells_of_children_that_are_being_started(loop: Loop) -> None:
     runs = [loop.run("sleep 100", nice=0) for _ in range(20)]
     for run in runs:
-        assert loop.pool.spawn(run, 1) is None
+        loop.pool.spawn(run, 1)
     heard = loop.pool.settle(10.0)
     assert {news.run_id for news in heard if isinstance(news, Spawned)} == {r.id for r in runs}
     for run in runs:

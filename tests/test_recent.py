@@ -27,6 +27,12 @@ def test_the_last_ten_are_kept_the_oldest_first() -> None:
     assert len(recent.outcomes) == KEPT
 
 
+def test_jobs_that_have_ended_alike_share_the_outcomes() -> None:
+    one = ended(*((Outcome.SUCCEEDED, float(number)) for number in range(11)))
+    other = recent_of(json.loads(json.dumps(fields_of(one))))
+    assert one.outcomes is other.outcomes
+
+
 def test_the_usual_duration_is_the_median_of_those_that_succeeded() -> None:
     ends = [(Outcome.SUCCEEDED, 1.0), (Outcome.FAILED, 90.0), (Outcome.SUCCEEDED, 4.0)]
     assert ended(*ends, (Outcome.SUCCEEDED, 2.0)).usual_s == 2.0

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from stsd.dispatch import WAITING_LIMIT
-from stsd.messages import Cancel, Reload, Stop, Trigger
+from stsd.messages import Cancel, DiskFailed, Reload, Stop, Trigger
 from stsd.model import (
     Job,
+    LogFailure,
     MissReason,
     Outcome,
     Overlap,
@@ -20,6 +21,8 @@ from stsd.model import (
     TriggerKind,
     When,
 )
+from stsd.records import Planned
+from stsd.wallclock import clock, renew
 from tests.simulation.world import START, Fate, World, jobfile
 
 EVERY_10 = When(every=10)
@@ -31,6 +34,11 @@ def job(name: str = "a", when: When = EVERY_10, **keys: object) -> Job:
 
 def long(run: Run, attempt: int) -> Fate:
     return Fate(duration=25)
+
+
+def runs_of(world: World, job: str) -> list[Run]:
+    """What was spawned of it."""
+    return [run for run in world.spawned if run.job.name == job]
 
 
 def failing(run: Run, attempt: int) -> Fate:
@@ -295,6 +303,77 @@ def test_what_fell_due_before_a_reload_is_run_by_the_old_jobfile() -> None:
     world.step_clock(11)
     world.give(Reload(jobfile()))
     assert [record.scheduled - START for record in world.started()] == [10]
+
+
+def test_a_changed_job_keeps_its_place_and_runs_as_it_is_now() -> None:
+    world = World(jobfile(job("a"), job("b"))).begin()
+    world.run_for(15)
+    world.give(Reload(jobfile(job("a", task=ShellTask("false")), job("b"))))
+    world.run_for(10)
+    assert [(r.job, r.scheduled - START) for r in world.started()] == [
+        ("a", 10),
+        ("b", 10),
+        ("b", 20),
+        ("a", 20),
+    ]
+    assert world.said[0].fields["changed"] == ["a"]
+    assert [run.job.task for run in runs_of(world, "a")] == [ShellTask("true"), ShellTask("false")]
+    assert len([r for r in world.records if isinstance(r, Planned)]) == 2
+
+
+def test_an_equal_job_has_not_changed_whichever_object_it_is() -> None:
+    world = World(jobfile(job("a"))).begin()
+    before = len(world.records)
+    world.give(Reload(jobfile(job("a"))))
+    assert world.said[0].fields["unchanged"] == 1
+    assert len(world.records) == before
+
+
+def test_a_job_that_is_told_to_run_without_a_history_keeps_its_place() -> None:
+    world = World(jobfile(job("a"), job("b"))).begin()
+    world.run_for(15)
+    world.give(Reload(jobfile(job("a", on_log_failure=LogFailure.RUN), job("b"))))
+    world.give(DiskFailed("no space"))
+    world.run_for(10)
+    assert [r.scheduled - START for r in world.started("a")] == [10, 20]
+    assert [r.scheduled - START for r in world.started("b")] == [10]
+
+
+def test_of_jobs_that_share_a_schedule_one_may_go_and_another_come() -> None:
+    world = World(jobfile(job("a"), job("b"), job("c"))).begin()
+    world.give(Reload(jobfile(job("a"), job("c"), job("d"))))
+    world.run_for(20)
+    assert sorted((r.job, r.scheduled - START) for r in world.started()) == [
+        (name, at) for name in ("a", "c", "d") for at in (10, 20)
+    ]
+
+
+def test_after_a_small_step_back_a_new_job_is_due_from_then_on_and_no_other() -> None:
+    world = World(jobfile(job("a"))).begin()
+    world.run_for(25)
+    world.step_clock(-25)
+    world.give(Reload(jobfile(job("a"), job("new"))))
+    world.run_for(30)
+    assert [r.scheduled - START for r in world.started("new")] == [10, 20, 30]
+    assert [r.scheduled - START for r in world.started("a")] == [10, 20, 30]
+
+
+def test_jobs_of_a_zone_whose_clock_goes_otherwise_now_are_planned_anew() -> None:
+    when = When(cron=("0 12 * * *",), timezone="Europe/Berlin")
+    berlin, tokyo = clock("Europe/Berlin").data, clock("Asia/Tokyo").data
+    at_noon = jobfile(job("zoned", when), job("other"))
+    world = World(at_noon).begin()
+    before = world.scheduler.memory().books
+    try:
+        renew({"Europe/Berlin": tokyo})
+        world.give(Reload(at_noon, frozenset({"Europe/Berlin"})))
+        world.run_for(86400)
+    finally:
+        renew({"Europe/Berlin": berlin})
+    (run,) = world.started("zoned")
+    assert run.scheduled % 86400 == 3 * 3600
+    assert world.scheduler.memory().books["zoned"].since == before["zoned"].since
+    assert len(world.started("other")) == 8640
 
 
 def test_a_run_of_a_removed_job_goes_on() -> None:

@@ -50,10 +50,7 @@ BOTH = pytest.mark.parametrize("spec", [PLAIN, LAUNCHED], ids=["vfork", "launche
 def test_a_child_has_clean_signals(children: Children, spec: ChildSpec) -> None:
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGQUIT, signal.SIGUSR1})
     try:
-        if spec is LAUNCHED:  # a daemon blocks nothing when it starts a child by vfork
-            children.run(spec)
-        else:
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        children.run(spec)
         seen = children.look(spec)["signals"]
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -63,10 +60,11 @@ def test_a_child_has_clean_signals(children: Children, spec: ChildSpec) -> None:
 
 
 @BOTH
-def test_a_child_has_no_descriptor_but_the_three(children: Children, spec: ChildSpec) -> None:
-    with open(os.devnull) as open_elsewhere:
-        os.set_inheritable(open_elsewhere.fileno(), True)
-        fds = children.look(spec)["fds"]
+def test_a_child_has_no_descriptor_but_the_three(tmp_path: Path, spec: ChildSpec) -> None:
+    with open(os.devnull) as left_open_by_who_started_stsd:
+        os.set_inheritable(left_open_by_who_started_stsd.fileno(), True)
+        with children_in(tmp_path) as children, open(os.devnull):
+            fds = children.look(spec)["fds"]
     assert fds["0"] == "/dev/null"
     assert fds["1"] == fds["2"]
     assert {"0", "1", "2"} == set(fds) - {fd for fd, to in fds.items() if to.endswith("/fd")}
@@ -88,6 +86,20 @@ def test_environment_folder_and_umask_are_those_of_the_spec(
     seen = children.look(replace(spec, cwd=str(tmp_path), umask=0o027))
     assert seen["env"] == {"PATH": os.defpath, "COLOUR": "blue"}
     assert (seen["cwd"], seen["umask"]) == (str(tmp_path), 0o027)
+
+
+def test_a_start_leaves_the_daemons_own_folder_and_umask_as_they_are(
+    children: Children, tmp_path: Path
+) -> None:
+    before = os.getcwd(), os.umask(0o027)
+    try:
+        children.run(replace(PLAIN, cwd=str(tmp_path), umask=0o077))
+        for impossible in (replace(PLAIN, cwd="/nowhere"), replace(PLAIN, argv=("/nowhere",))):
+            with pytest.raises(SpawnError):
+                children.start(impossible)
+        assert (os.getcwd(), os.umask(0o027)) == (before[0], 0o027)
+    finally:
+        os.umask(before[1])
 
 
 @BOTH

@@ -10,7 +10,7 @@ from stsd.interventions import Pause
 from stsd.memory import Delayed, Memory, Open
 from stsd.messages import PauseJobs
 from stsd.model import After, Job, Overlap, Retry, Run, ShellTask, TriggerKind, When
-from stsd.statusrows import Row, in_words, rows, standing_of_memory
+from stsd.statusrows import Row, in_words, numbers_of, rows, standing_of_memory
 from tests.simulation.world import START, Fate, World, jobfile
 
 EVERY_10 = Job("a", ShellTask("true"), When(every=10))
@@ -30,6 +30,24 @@ def test_a_job_that_has_not_run_is_idle() -> None:
     found = row(world_of(EVERY_10))
     assert (found["state"], found["last_outcome"], found["running"]) == ("idle", None, [])
     assert found["next"] == "2027-01-15T08:00:10+00:00"
+
+
+def test_what_is_amiss_is_told_with_the_job_that_it_is_about() -> None:
+    world = world_of(EVERY_10, replace(EVERY_10, name="b"))
+    jobs, standing = world.scheduler.jobfile.jobs.values(), world.scheduler.standing()
+    found = list(rows(jobs, standing, world.now.wall, {"b": ["late", "slow"], "gone": ["failed"]}))
+    assert [(row["job"], row["alerts"]) for row in found] == [("a", []), ("b", ["late", "slow"])]
+
+
+def test_runs_are_counted_by_where_they_are() -> None:
+    hog = Job("hog", ShellTask("true"), When(every=10), pools=("p",))
+    waiting = Job("b", ShellTask("true"), When(every=10), pools=("p",))
+    world = world_of(hog, waiting, fate=Fate(25))
+    world.run_for(12)
+    assert numbers_of(world.scheduler.live()) == {"running": 1, "queued": 1, "delayed": 0}
+    retried = world_of(replace(EVERY_10, retry=Retry(max=1, delay=5.0)), fate=Fate(1, exit_code=1))
+    retried.run_for(12)
+    assert numbers_of(retried.scheduler.live()) == {"running": 0, "queued": 0, "delayed": 1}
 
 
 def test_a_run_with_a_child_shows_since_when_it_runs() -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from stsd.cli import main
-from stsd.control import Reply, Request, Waiting
 from stsd.model import Outcome, SkipReason, TriggerKind
 from stsd.output import output_name
 from stsd.protocol import Trouble
 from stsd.records import Finished, Record, Skipped, Started
+from stsd.replies import Reply, Request, Waiting
 from tests.support import DEADLINE_S, STSD
 from tests.support_commands import ControlAlone, done, refused
 

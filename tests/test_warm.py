@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from stsd.child import ChildSpec, program
+from stsd.child import ChildSpec, child_spec, program
 from stsd.errors import SpawnError
 from stsd.link import memory_file
+from stsd.model import Job, PythonTask, Run, TriggerKind
+from stsd.tracecontext import traceparent
 from tests.support import descriptors, wait_for
 from tests.support_children import (
     CAUGHT_BY_PYTHON,
@@ -123,10 +125,12 @@ def test_it_sees_the_same_as_in_a_cold_start(children: Children, tmp_path: Path)
 def test_only_what_is_of_the_run_differs_in_the_environment(
     children: Children, tmp_path: Path
 ) -> None:
-    for attempt in ("1", "2"):
-        spec = spec_of(tmp_path, "look")
-        spec = replace(spec, env=spec.env | {"STSD_ATTEMPT": attempt})
-        assert json.loads(children.run(spec)[1])["env"]["STSD_ATTEMPT"] == attempt
+    job = Job("a", PythonTask("mine:look"), cwd=str(tmp_path), warm=True)
+    for attempt in (1, 2):
+        run = Run("a@1", job, 0, TriggerKind.CRON, trace="4bf92f3577b34da6a3ce929d0e0e4736")
+        env = json.loads(children.run(child_spec(run, attempt, {"PATH": os.defpath}))[1])["env"]
+        assert env["STSD_ATTEMPT"] == str(attempt)
+        assert env["TRACEPARENT"] == traceparent(run.trace, run.id, attempt, ())
     assert len(imports(tmp_path)) == 1
 
 

@@ -33,11 +33,12 @@ class Workshop:
             draft.rename(made)
         return made
 
-    def environment(self, name: str, *requirements: str) -> Path:
-        """The bin folder of a virtual environment with these packages."""
+    def environment(self, name: str, *requirements: str, declared: str = "") -> Path:
+        """The bin folder of a virtual environment with these packages; one that is here has
+        `declared` what it needs."""
         folder = self.folder / "venvs" / name
         stamp = folder / ".made"
-        wanted = "\n".join(requirements)
+        wanted = "\n".join([*requirements, declared])
         if not stamp.exists() or stamp.read_text() != wanted:
             print(f"installing {', '.join(requirements)}", file=sys.stderr)
             _do("venv", [sys.executable, "-m", "venv", "--clear", folder])
@@ -45,6 +46,12 @@ class Workshop:
             _do("pip", [*pip, "--disable-pip-version-check", *requirements])
             stamp.write_text(wanted)
         return folder / "bin"
+
+    def stsd(self) -> Path:
+        """The bin folder of an environment with stsd as its users have it, and nothing else: some
+        development tools bring what makes an import of stsd's dependencies longer."""
+        declared = (REPOSITORY / "pyproject.toml").read_text()
+        return self.environment("stsd", "--editable", str(REPOSITORY), declared=declared)
 
     def version(self, environment: Path, package: str) -> str:
         """Of a package in such an environment."""

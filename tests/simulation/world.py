@@ -71,6 +71,7 @@ class World:
         self.now = Reading(float(start), 1000.0)
         self.records: list[Record] = []
         self.said: list[Say] = []
+        self.spawned: list[Run] = []
         self.signals: list[tuple[str, str]] = []
         self.most_running = 0
         self.missing: Callable[[Run], str] = lambda run: ""
@@ -167,6 +168,7 @@ class World:
         return min(moments)
 
     def _spawn(self, action: Spawn) -> Event:
+        self.spawned.append(action.run)
         fate = self._fate(action.run, action.attempt)
         if fate.unborn:
             return SpawnFailed(action.run.id, "no such program")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -62,9 +61,9 @@ def commands(name: str, shown: str, peer: Peer, case: Case) -> dict[str, list[st
     if isinstance(peer, Stsd):
         jobfile = case.folder / "jobs.toml"
         jobfile.write_text(peer.head(case.folder) + "".join(jobs_of(case)))
-        program = Path(sys.executable).with_name("stsd")
+        programs = peer.workshop.stsd()
         return {
-            "tomli alone": [sys.executable, "-c", TOMLI, jobfile],
-            name: [program, "check", "-c", jobfile],
+            "tomli alone": [programs / "python", "-c", TOMLI, jobfile],
+            name: [programs / "stsd", "check", "-c", jobfile],
         }
     return {}

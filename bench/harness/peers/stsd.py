@@ -4,7 +4,6 @@ runs at once, as its peers have it."""
 from __future__ import annotations
 
 import socket
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,9 +22,7 @@ class Stsd(Peer):
     settings: ClassVar[str] = ""
 
     def install(self) -> str:
-        from stsd import __version__
-
-        return __version__
+        return self.workshop.version(self.workshop.stsd(), "stsd")
 
     def start(self, case: Case) -> Cage:
         jobfile = case.folder / "jobs.toml"
@@ -45,7 +42,7 @@ class Stsd(Peer):
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._listener.bind(f"\0{case.folder}")
         self._listener.settimeout(0.5)
-        program = Path(sys.executable).with_name("stsd")
+        program = self.workshop.stsd() / "stsd"
         return self.run(case, [program, "run", "-c", case.folder / "jobs.toml"], env)
 
     def ready(self, cage: Cage, begun: float) -> float:
