@@ -12,6 +12,7 @@ import re
 
 from stsd import trust
 from stsd.errors import StsdError
+from stsd.model import Job
 from stsd.trust import UnreadableError
 from stsd.units import escaped
 from stsd.values import LONGEST_STRING
@@ -43,6 +44,16 @@ def read(path: str) -> dict[str, str]:
         if os.geteuid() == 0:
             raise EnvFileError(f"{escaped(path)}: {message} ({remedy})")
     return parse(path, content.data)
+
+
+def of_job(job: Job) -> dict[str, str]:
+    """What the env files of a job say: a later one goes before an earlier one, and the job's own
+    `env` before all of them. Raises EnvFileError."""
+    found: dict[str, str] = {}
+    for path in job.env_files:
+        found |= read(path)
+    own = {name for name, _ in job.env}
+    return {name: value for name, value in found.items() if name not in own}
 
 
 def parse(path: str, data: bytes) -> dict[str, str]:

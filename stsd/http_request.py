@@ -19,7 +19,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,12 @@ _IN_URLS = "%/?#:@!$&'()*+,;=~[]"
 
 
 class FailedError(Exception):
-    """The request did not succeed; the text says why."""
+    """The request did not succeed; the text says why. `unsure`: for all that is known, it may have
+    had its effect."""
+
+    def __init__(self, why: str, *, unsure: bool = False) -> None:
+        super().__init__(why)
+        self.unsure = unsure
 
 
 class _BadAddressError(Exception):
@@ -106,13 +111,7 @@ def perform(spec: Mapping[str, Any], variables: Mapping[str, str]) -> None:
 
 def prepared(spec: Mapping[str, Any], variables: Mapping[str, str]) -> Request:
     """The request with the values of the variables in it."""
-    try:
-        url, credentials = _address(filled_address(spec["url"], variables))
-    except _BadAddressError as error:
-        raise FailedError(f"has {error}") from None
-    headers = {"User-Agent": f"stsd/{__version__}"}
-    if credentials:
-        headers["Authorization"] = f"Basic {base64.b64encode(credentials).decode()}"
+    url, headers = addressed(spec["url"], variables)
     for name, text in spec["headers"]:
         value = filled(text, variables).strip()
         if any(char in value for char in "\r\n\0"):
@@ -123,6 +122,36 @@ def prepared(spec: Mapping[str, Any], variables: Mapping[str, str]) -> Request:
         fill = filled_json if spec["json"] else filled
         body = _bytes(fill(body, variables))
     return Request(url, spec["method"], headers, body)
+
+
+def addressed(template: str, variables: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """The URL that an address of a jobfile means, and the headers that whoever calls it sends.
+
+    Raises FailedError, or UnsetError for a reference to a variable that is not set.
+    """
+    try:
+        url, credentials = _address(filled_address(template, variables))
+    except _BadAddressError as error:
+        raise FailedError(f"has {error}") from None
+    headers = {"User-Agent": f"stsd/{__version__}"}
+    if credentials:
+        headers["Authorization"] = f"Basic {base64.b64encode(credentials).decode()}"
+    return url, headers
+
+
+def answer_to(request: Request, patience: float, most: int) -> tuple[int, str, bytes]:
+    """Status and reason of what is answered to one request, which is not followed anywhere, and,
+    unless it is a success, the beginning of the body, at most `most` bytes. `patience` is for how
+    many seconds the server may be silent.
+
+    Raises FailedError.
+    """
+    with _sent(_opener(), request, patience) as answer:
+        body = b""
+        if not 200 <= answer.status < 300:
+            with suppress(OSError, http.client.HTTPException):  # the status says what matters
+                body = answer.read1(most)
+        return answer.status, answer.reason, body
 
 
 def redirected(request: Request, answer: http.client.HTTPResponse) -> Request | None:
@@ -244,7 +273,8 @@ def _in_words(timeout: float, otherwise: str) -> Iterator[None]:
         yield
     except (OSError, http.client.HTTPException) as error:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise FailedError(_said(cause, timeout, otherwise)) from None
+        unsure = isinstance(cause, TimeoutError | http.client.RemoteDisconnected)
+        raise FailedError(_said(cause, timeout, otherwise), unsure=unsure) from None
 
 
 def _said(cause: object, timeout: float, otherwise: str) -> str:

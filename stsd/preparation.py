@@ -19,7 +19,7 @@ from stsd.envfile import EnvFileError
 from stsd.errands import Ended, Errands
 from stsd.errors import SpawnError
 from stsd.messages import Prepared
-from stsd.model import ArgvTask, Job, Run, Secret, ShellTask, TriggerKind
+from stsd.model import ArgvTask, Run, Secret, ShellTask, TriggerKind
 from stsd.starter import Answer, Starter
 from stsd.traces import Traces
 from stsd.units import escaped
@@ -72,7 +72,7 @@ class Preparation:
     def begin(self, run: Run, attempt: int) -> Prepared | None:
         """Prepare an attempt; None if it takes a while, and `hear` or `answered` will tell."""
         try:
-            work = _Work(run, attempt, deque(run.job.secrets), _from_files(run.job))
+            work = _Work(run, attempt, deque(run.job.secrets), envfile.of_job(run.job))
         except EnvFileError as error:
             return Prepared(run.id, error=f"env_file: {error}")
         self._works[run.id] = work
@@ -111,7 +111,7 @@ class Preparation:
                         work.run.id, self._fetching(work, secret.command), heard=True
                     )
                     return None
-                work.values[secret.name] = _from_place(secret, work.run.job)
+                work.values[secret.name] = vault.from_place(secret, work.run.job.user, os.environ)
             except (SecretError, SpawnError) as error:
                 return self._failed(work, f"secrets.{secret.name}: {error}")
             work.secrets.popleft()
@@ -173,23 +173,6 @@ def _is_asked(work: _Work) -> bool:
     """Whether a condition is for this start to ask: a repeated attempt is of a run that was let
     go, and one by hand is wanted whatever it says."""
     return work.attempt == 1 and work.run.trigger is not TriggerKind.MANUAL
-
-
-def _from_files(job: Job) -> dict[str, str]:
-    """What the env files say: a later one goes before an earlier one, and the job's own `env`
-    before all of them. Raises EnvFileError."""
-    found: dict[str, str] = {}
-    for path in job.env_files:
-        found |= envfile.read(path)
-    own = {name for name, _ in job.env}
-    return {name: value for name, value in found.items() if name not in own}
-
-
-def _from_place(secret: Secret, job: Job) -> str:
-    """Raises SecretError."""
-    if secret.credential:
-        return vault.from_credential(secret.credential, os.environ)
-    return vault.from_file(secret.file, job.user)
 
 
 def _from_command(ended: Ended) -> str:

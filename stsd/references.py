@@ -27,6 +27,11 @@ def malformed(text: str) -> int | None:
     return None
 
 
+def referenced(text: str) -> set[str]:
+    """The names of the variables that a text refers to."""
+    return {match[1] for match in _REFERENCE.finditer(text) if match[1]}
+
+
 def filled(text: str, variables: Mapping[str, str]) -> str:
     """The text with the variables' values in the place of the references; `$${` becomes `${`.
 

@@ -14,7 +14,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -25,7 +26,18 @@ if __name__ == "__main__":  # isolated, so that not even stsd is found where it 
 from stsd.references import UnsetError, filled, filled_address
 
 _SHORTEST_SECRET = 4
+_QUOTED = "Could not load "
 _CAUSE = "Socket Exception: "  # how apprise begins the one debug line that tells why
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """What became of a message. `place` is as much of the address as may be shown, empty for one
+    that apprise does not understand; `why` is what apprise has to say, if anything."""
+
+    is_told: bool
+    place: str
+    why: str
 
 
 class _Complaints(logging.Handler):
@@ -70,9 +82,6 @@ def untold_of(spec: Mapping[str, Any], variables: Mapping[str, str], apprise: An
     except UnsetError as error:
         yield f"the message cannot be sent: {error}"
         return
-    asset = apprise.AppriseAsset(app_id="stsd", app_desc="stsd")
-    logger = logging.getLogger("apprise")
-    logger.setLevel(logging.DEBUG)
     for number, template in enumerate(spec["to"], 1):
         which = f"address {number} of {len(spec['to'])}"
         try:
@@ -80,19 +89,31 @@ def untold_of(spec: Mapping[str, Any], variables: Mapping[str, str], apprise: An
         except UnsetError as error:
             yield f"{which} cannot be used: {error}"
             continue
-        complaints = _Complaints()
-        logger.addHandler(complaints)
+        done = attempted(url, lambda service: _told(service, title, body), apprise)
+        if done.is_told:
+            print(f"told {done.place}" + (f", but {done.why}" if done.why else ""), flush=True)
+        elif not done.place:
+            yield f"{which}{_scheme(template)} is none that apprise understands: {done.why}"
+        else:
+            yield f"{which}, {done.place}, was not told: {done.why or 'apprise does not say why'}"
+
+
+def attempted(url: str, tell: Callable[[Any], bool], apprise: Any) -> Attempted:
+    """Has the service of this address told, by `tell`, which is given apprise's object for it."""
+    logger = logging.getLogger("apprise")
+    logger.setLevel(logging.DEBUG)
+    complaints = _Complaints()
+    logger.addHandler(complaints)
+    try:
+        asset = apprise.AppriseAsset(app_id="stsd", app_desc="stsd")
         service = apprise.Apprise.instantiate(url, asset=asset)
         place = "" if service is None else place_of(service.url(privacy=True))
-        is_told = service is not None and _told(service, title, body)
+        is_told = service is not None and tell(service)
+    finally:
         logger.removeHandler(complaints)
-        why = masked("; ".join(dict.fromkeys(complaints.said)), url, place)
-        if is_told:
-            print(f"told {place}" + (f", but {why}" if why else ""), flush=True)
-        elif service is None:
-            yield f"{which}{_scheme(template)} is none that apprise understands: {why}"
-        else:
-            yield f"{which}, {place}, was not told: {why or 'apprise does not say why'}"
+    # Another complaint says why; this one only quotes the address, which is ours to show.
+    said = [each for each in complaints.said if not each.startswith(_QUOTED)] or complaints.said
+    return Attempted(is_told, place, masked("; ".join(dict.fromkeys(said)), url, place))
 
 
 def _told(service: Any, title: str, body: str) -> bool:

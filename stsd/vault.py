@@ -12,6 +12,7 @@ from pathlib import PurePath
 
 from stsd import trust
 from stsd.errors import StsdError
+from stsd.model import Secret
 from stsd.trust import Content, Doubt, UnreadableError
 from stsd.units import escaped
 
@@ -45,6 +46,13 @@ def from_credential(name: str, environ: Mapping[str, str]) -> str:
         )
     content = _read(os.path.join(folder, name))
     return value_of(content.data, f"the credential {escaped(name)}")
+
+
+def from_place(secret: Secret, user: str | int | None, environ: Mapping[str, str]) -> str:
+    """The secret that is in a file or a credential. Raises SecretError."""
+    if secret.credential:
+        return from_credential(secret.credential, environ)
+    return from_file(secret.file, user)
 
 
 def value_of(data: bytes, source: str) -> str:

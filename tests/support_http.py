@@ -53,8 +53,8 @@ class Web(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, certificate: tuple[str, str] | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, certificate: tuple[str, str] | None = None, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.answers: dict[str, Callable[[Handler], object]] = {}
         self.asked: list[Asked] = []
         self.scheme = "http"

@@ -26,6 +26,7 @@ COMMANDS = {
     "history": "what ran, newest first",
     "logs": "the captured output of runs",
     "why": "why a job ran, or did not run, at a time",
+    "notify": "try out whether people are told of a job",
     "audit": "the books: what was demanded against what is recorded",
     "import-crontab": "a jobfile of crontabs, and what could not be carried over",
     "init": "a first jobfile, or the unit that has systemd run stsd",

@@ -1,0 +1,113 @@
+"""The variables of a job, for whoever is no run of it: its env, its env files and its secrets, as
+far as they are wanted. For the child that delivers; it may wait for the commands that print
+secrets.
+
+Values are in memory only; no error shows one.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stsd import envfile, launcher, vault
+from stsd.child import base_environment, command, user_of
+from stsd.launcher import RefusedError
+from stsd.model import ArgvTask, Job, Secret, ShellTask
+from stsd.vault import SecretError
+
+PATIENCE_S = 30.0
+"""How long a command may take to print a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found; `hide` are the values that nobody is to see."""
+
+    values: Mapping[str, str] = field(repr=False)
+    hide: tuple[str, ...] = field(repr=False)
+
+
+def found(spec: Mapping[str, Any], wanted: frozenset[str] | None = None) -> Found:
+    """The variables that a delivery is made with. `spec` is what `stsd.addressees.surroundings`
+    gave; only the secrets `wanted` are fetched, None for all.
+
+    Raises EnvFileError, or SecretError which names the secret.
+    """
+    job = _job(spec)
+    base = base_environment(os.environ)
+    own = dict(job.env)
+    lacking = wanted is None or bool(wanted - own.keys())
+    files = envfile.of_job(job) if lacking else {}
+    values = {}
+    for secret in job.secrets:
+        if wanted is None or secret.name in wanted:
+            try:
+                values[secret.name] = _value(secret, job, {**base, **own, **files})
+            except SecretError as error:
+                raise SecretError(f"secrets.{secret.name}: {error}") from None
+    return Found({**base, **own, **files, **values}, tuple(values.values()))
+
+
+def _value(secret: Secret, job: Job, env: Mapping[str, str]) -> str:
+    if secret.command is None:
+        return vault.from_place(secret, job.user, os.environ)
+    argv, _ = command(secret.command)
+    return vault.value_of(_printed(argv, job, env), "what its command has printed")
+
+
+def _printed(argv: tuple[str, ...], job: Job, env: Mapping[str, str]) -> bytes:
+    """What a command prints, as the job's user. Raises SecretError."""
+    try:
+        who = launcher.look_up(user_of(job), job.group)
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # a shell that traces its commands says there what it prints
+            cwd=job.cwd,
+            env={**env, **(who.env if who is not None else {}), **dict(job.env)},
+            umask=job.umask,
+            user=None if who is None else who.uid,
+            group=None if who is None else who.gid,
+            extra_groups=None if who is None else who.groups,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    except RefusedError as error:
+        raise SecretError(str(error)) from None
+    except subprocess.TimeoutExpired:
+        raise SecretError(f"its command took longer than {PATIENCE_S:g} s") from None
+    except (OSError, subprocess.SubprocessError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it cannot be set up"
+        raise SecretError(f"its command cannot be started: {why}") from None
+    if done.returncode:
+        how = f"exited {done.returncode}" if done.returncode > 0 else "was killed"
+        raise SecretError(f"its command {how}")
+    return done.stdout
+
+
+def _job(spec: Mapping[str, Any]) -> Job:
+    """A job with these variables, and nothing to run."""
+    return Job(
+        "",
+        ArgvTask(()),
+        env=tuple(spec.get("env", {}).items()),
+        env_files=tuple(spec.get("env_files", ())),
+        secrets=tuple(map(_secret, spec.get("secrets", ()))),
+        user=spec.get("user"),
+        group=spec.get("group"),
+        cwd=spec.get("cwd", "/"),
+        umask=spec.get("umask", 0o022),
+    )
+
+
+def _secret(fields: Mapping[str, Any]) -> Secret:
+    given = fields["command"]
+    task: ShellTask | ArgvTask | None = None
+    if given is not None:
+        task = ArgvTask(tuple(given["argv"])) if "argv" in given else ShellTask(**given)
+    return Secret(fields["name"], fields["file"], fields["credential"], task)
