@@ -22,6 +22,7 @@ from stsd.bookkeeper import Bookkeeper
 from stsd.control import Control
 from stsd.crew import Crew
 from stsd.errors import JobfileError
+from stsd.heraldlink import FAREWELL_S, HeraldLink
 from stsd.housekeeping import Housekeeping
 from stsd.loading import Aim, Ask, Fresh, Loading
 from stsd.logs import log_record
@@ -55,6 +56,7 @@ from stsd.saving import Saving
 from stsd.scheduler import Scheduler
 from stsd.signals import Signals, put_off
 from stsd.sleep import sleep
+from stsd.statusrows import numbers_of
 from stsd.twin import Twin
 from stsd.units import rfc3339
 from stsd.world import World
@@ -62,7 +64,7 @@ from stsd.world import World
 # A step of the clock, or a resume from sleep, is noticed within five seconds.
 LONGEST_SLEEP_S = 4.0
 # What it takes, beside the waiting for runs, to end in good order.
-STOP_MARGIN_S = 5.0
+STOP_MARGIN_S = 5.0 + FAREWELL_S
 
 
 def read_clock() -> Reading:
@@ -85,6 +87,9 @@ class Daemon:
         self._books = Bookkeeper(places, time.monotonic())
         self._housekeeping = Housekeeping(world.environ)
         self._since = read_clock().wall
+        self._herald = HeraldLink(
+            self._selector, places, world.environ, self._gauges, self._since, world.log
+        )
         self._saving = Saving(
             self._selector, self._books, self._scheduler.memory, boot_id(), world.log
         )
@@ -95,7 +100,7 @@ class Daemon:
             self._loading.ask,
             read_clock,
             self._about,
-            dict,
+            lambda: self._herald.conditions,
         )
         self._control = Control(
             self._selector,
@@ -108,6 +113,7 @@ class Daemon:
         self._reloaded: dict[str, object] | None = None
         self._in_force_since = self._since
         self._done = False
+        self._longest_turn_s = 0.0
 
     def run(self) -> None:
         """Run until a signal ends it. An error in here is a fault of stsd's own and ends it too."""
@@ -117,6 +123,7 @@ class Daemon:
         self._log.info("started_daemon", jobs=jobs, log_dir=str(self._world.places.log_dir))
         self._begin()
         self._control.open(time.monotonic())
+        self._herald.serve(self._scheduler.jobfile, time.monotonic())
         self._world.notifier.ready(self._status())
         while not self._done:
             self._turn(signals)
@@ -124,6 +131,7 @@ class Daemon:
         for event in self._crew.settle():
             self._drive(event)
         self._saving.save(read_clock())
+        self._herald.close()
         self._log.info("stopped")
 
     def _begin(self) -> None:
@@ -155,12 +163,15 @@ class Daemon:
 
     def _turn(self, signals: Signals) -> None:
         ready = sleep(self._selector, self._longest_sleep(), self._scheduler.wake().wall)
+        began = time.monotonic()
         for key, _ in ready:
             if key.data is signals:
                 for number in signals.taken():
                     self._on_signal(number)
             elif key.data is self._control:
                 self._control.hear(key, time.monotonic())
+            elif key.data is self._herald:
+                self._herald.hear(time.monotonic())
             elif isinstance(key.data, Twin):
                 key.data.hear()
             else:
@@ -172,11 +183,13 @@ class Daemon:
         self._tend_loading()
         self._control.tend(time.monotonic())
         self._tend_books()
+        self._herald.tend(read_clock())
         jobs = len(self._scheduler.jobfile.jobs)
         self._saving.tend(read_clock(), self._longest_sleep, jobs)
         self._keep_house()
         self._world.sink.flush()
         self._world.notifier.tend(time.monotonic())
+        self._longest_turn_s = max(self._longest_turn_s, time.monotonic() - began)
 
     def _longest_sleep(self) -> float:
         wake, now = self._scheduler.wake(), read_clock()
@@ -191,6 +204,7 @@ class Daemon:
             self._control.patience(now.mono),
             self._loading.patience(now.mono),
             self._world.notifier.patience(now.mono),
+            self._herald.patience(now.mono),
         )
         sleeps += [seconds for seconds in patience if seconds is not None]
         return max(0.0, min(sleeps))
@@ -234,14 +248,17 @@ class Daemon:
     def _note(self, record: Record) -> None:
         self._books.note(record, time.monotonic())
         self._control.publish(record, time.monotonic())
+        self._herald.news()
         log_record(self._log, record)
 
     def _tend_books(self) -> None:
         for event in self._books.tend(time.monotonic()):
             if isinstance(event, DiskFailed):
                 self._log.error("history_not_written", error=event.error, jobs="held")
+                self._herald.held(event.error)
             elif isinstance(event, DiskBack):
                 self._log.warning("history_written_again")
+                self._herald.held(None)
             self._drive(event)
 
     def _keep_house(self) -> None:
@@ -315,6 +332,7 @@ class Daemon:
         wallclock.renew(read.zones)
         self._crew.renew()
         self._obey(Reload(read.jobfile, frozenset(read.zones)))
+        self._herald.serve(read.jobfile, time.monotonic())
         self._control.permit(read.rights)
         self._world.notifier.ready(self._status())
 
@@ -360,6 +378,18 @@ class Daemon:
             "log_dir": str(where.log_dir),
             "state_dir": str(where.state_dir),
             "reload": self._reloaded,
+            "telling": self._herald.about(),
+        }
+
+    def _gauges(self) -> dict[str, object]:
+        """What the metrics are told of the daemon itself, since they were last told."""
+        delay, self._longest_turn_s = self._longest_turn_s, 0.0
+        return {
+            **numbers_of(self._scheduler.live()),
+            "loop_delay_s": round(delay, 6),
+            "started": self._since,
+            "reloaded": self._in_force_since,
+            "reload_ok": self._reloaded is None or self._reloaded["problem"] is None,
         }
 
     def _status(self) -> str:

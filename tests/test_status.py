@@ -223,6 +223,50 @@ def test_what_other_people_wrote_cannot_give_orders_to_the_terminal() -> None:
     assert "\x1b" not in shown(lines, screen)
 
 
+def test_it_says_who_is_told_and_who_cannot_be() -> None:
+    down = {
+        "target": "mailto://mx.example.com",
+        "waiting": 3,
+        "failing_since": "2026-11-21T10:00:00Z",
+        "problem": "Connection\x1b[31m refused",
+    }
+    waiting = {"target": "command mail", "waiting": 1, "failing_since": None, "problem": ""}
+    telling = {"pid": 1, "problem": None, "audience": 2, "targets": [down, waiting]}
+    fields = daemon_fields(Path("/etc/stsd/jobs.toml"), 2, telling=telling)
+    text = shown(summary(ROWS, fields, NOW, lit(None)), lit(None))
+    assert "notifications: to 2 targets, 4 wait" in text
+    assert "mailto://mx.example.com cannot be told, since 2h ago: Connection" in text
+    assert "\x1b[31m refused" not in text
+    assert "command mail" not in text
+
+
+def test_it_says_when_nobody_can_be_told_anything() -> None:
+    telling = {"pid": None, "problem": "it has ended (signal 9)", "audience": 0, "targets": []}
+    fields = daemon_fields(Path("/etc/stsd/jobs.toml"), 2, telling=telling)
+    text = shown(summary(ROWS, fields, NOW, lit(None)), lit(None))
+    assert "nobody is told how jobs fare: it has ended (signal 9)" in text
+    assert "notifications:" not in text
+
+
+def test_what_is_amiss_stands_before_what_a_job_is_at_unless_its_last_end_says_so() -> None:
+    found = [
+        row("a", alerts=["late", "silent"], last_outcome="succeeded"),
+        row("b", alerts=["failed"], last_outcome="failed"),
+        row("c", alerts=["slow"], paused={"until": None, "by": "ann", "reason": "x", "since": ""}),
+    ]
+    first, second, third = shown(glance(found, NOW, lit(None)), lit(None)).splitlines()[1:]
+    assert "late, silent" in first
+    assert second.count("failed") == 1
+    assert "slow" in third
+    assert third.index("slow") < third.index("until it is resumed")
+
+
+def test_a_job_in_depth_names_all_that_is_amiss() -> None:
+    known = Known(row("a", alerts=["failed", "late"]))
+    text = shown(in_depth(known, NOW, lit(100)), lit(100))
+    assert "amiss: failed, late" in text
+
+
 def test_a_daemon_in_trouble_says_so() -> None:
     reload = {"at": "2026-11-21T11:57:00Z", "problem": "jobs.toml:3:1: jobs.a.evry: not known"}
     fields = daemon_fields(Path("/x"), 1, held=True, stopping=True, reload=reload)
@@ -265,6 +309,17 @@ def test_a_paused_job_in_depth_tells_since_when_until_when_by_whom_and_why() -> 
         (
             'command = "x"\ncondition = "true"\npools = ["a", "b"]',
             "policies: pools a and b, with a condition",
+        ),
+        (
+            'command = "x"\ndeadline = "06:00"\nmax_age = "26h"\nslow = "2x"\nmin_output = "1K"',
+            "expected: a success by 06:00, a success every 1d2h, in 2 times what most runs take,"
+            " 1.0 KiB of output",
+        ),
+        (
+            'command = "x"\nslow = "10m"\n'
+            'notify = { to = ["mailto://u:secret@mx.example.com", { command = "mail root" }],'
+            ' on = ["failed", "late"] }',
+            "told: mailto://mx.example.com, command mail (failed, late)",
         ),
     ],
 )

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from itertools import islice
 
+from stsd.addressees import public
 from stsd.cli.common import visible
-from stsd.cli.statusview import PHASES, SHADES, SIGNS, Row, last_of, pause_of, recent_of
+from stsd.cli.statusview import PHASES, SHADES, SIGNS, Row, amiss_of, last_of, pause_of, recent_of
 from stsd.cli.table import Column, cell, table
 from stsd.cli.terminal import Line, Span, Terminal, width_of, wrapped
 from stsd.cli.wording import clock_time, coming, counted, instant_of, listed, span
@@ -27,7 +28,7 @@ from stsd.model import (
     Task,
 )
 from stsd.triggers import Schedule, schedule_for
-from stsd.units import format_duration, format_size
+from stsd.units import format_duration, format_size, time_of_day
 from stsd.wallclock import local
 
 _LATER = 2
@@ -69,6 +70,8 @@ def _title(row: Row) -> Line:
 def _facts(known: Known, now: float, terminal: Terminal) -> Iterator[tuple[str, Line]]:
     row, job = known.row, known.job
     yield "state", cell(row["state"], SHADES.get(row["state"], ""))
+    if amiss_of(row):
+        yield "amiss", cell(", ".join(amiss_of(row)), "red")
     if row["paused"] is not None:
         since = clock_time(instant_of(row["paused"]["since"]), now)
         yield "paused", cell(f"since {since}, {pause_of(row['paused'], now)}", "yellow")
@@ -172,6 +175,12 @@ def _terms(job: Job) -> Iterator[tuple[str, str]]:
     policies = ", ".join(_policies(job))
     if policies:
         yield "policies", policies
+    expected = ", ".join(_expectations(job))
+    if expected:
+        yield "expected", expected
+    if job.notify is not None:
+        targets = ", ".join(dict.fromkeys(map(public, job.notify.to)))
+        yield "told", f"{targets} ({', '.join(sorted(job.notify.on))})"
 
 
 def _task(task: Task) -> str:
@@ -215,6 +224,20 @@ def _policies(job: Job) -> Iterator[str]:
         yield f"priority {job.priority}"
     if job.condition is not None:
         yield "with a condition"
+
+
+def _expectations(job: Job) -> Iterator[str]:
+    """What makes it late, silent or slow."""
+    if job.deadline is not None:
+        yield f"a success by {time_of_day(job.deadline)}"
+    if job.max_age is not None:
+        yield f"a success every {format_duration(job.max_age)}"
+    if job.slow is not None and job.slow.seconds is not None:
+        yield f"in {format_duration(job.slow.seconds)}"
+    if job.slow is not None and job.slow.factor is not None:
+        yield f"in {job.slow.factor:g} times what most runs take"
+    if job.min_output is not None:
+        yield f"{format_size(job.min_output)} of output"
 
 
 # -- the last attempts

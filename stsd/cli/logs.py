@@ -21,9 +21,9 @@ from stsd.cli.selection import Jobs, Selection, jobs_asked_for, newest
 from stsd.cli.terminal import tell, working
 from stsd.cli.wording import instant_of
 from stsd.errors import StsdError, UsageError
+from stsd.follow import Follower, end_of
 from stsd.output import output_name
 from stsd.records import ending_in_words
-from stsd.tail import Tail
 
 EXAMPLE = """\
 examples:
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     log_dir, subject = log_dir_of(arguments), _subject(arguments)
     since = parse_instant(arguments.since, time.time()) if arguments.since else None
     # Where the history ends is noted before it is looked through, lest anything falls between.
-    with closing(Tail(log_dir, tell_damage)) as tail:
+    with closing(Follower(log_dir, tell_damage, end_of(log_dir))) as history:
         with working("looking through the history"):
             runs = _runs(log_dir, subject, arguments.n, since)
         attempts = [attempt for run in runs for attempt in _attempts(log_dir, run, subject)]
@@ -107,8 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
             _tell_what_is_not_there(log_dir, arguments, runs, attempts)
             _print_all(log_dir, attempts)
             return 0
-        follower = _Follower(log_dir, subject, attempts, runs)
-        return follower.run(tail)
+        return _Watcher(log_dir, subject, attempts, runs).run(history)
 
 
 def _subject(arguments: argparse.Namespace) -> _Subject:
@@ -246,7 +245,7 @@ def _which_printed(log_dir: Path, runs: set[str], number: int | None) -> set[str
 # -- what comes next
 
 
-class _Follower:
+class _Watcher:
     """Prints what attempts print, from attempt to attempt and from run to run."""
 
     def __init__(
@@ -270,11 +269,11 @@ class _Follower:
             if not run.attempts and not run.live:
                 tell(f"stsd: nothing is known of {visible(run.id)} yet", "dim")
 
-    def run(self, tail: Tail) -> int:
+    def run(self, history: Follower) -> int:
         """Go on until nothing more can come: with jobs, until somebody ends it."""
         try:
             while self._waited_for is None or self._waited_for or self._open:
-                for record in tail.news():
+                for record in history.news():
                     if record["event"] in _OF_ATTEMPTS:
                         self._hear(record)
                 self._print()

@@ -4,7 +4,7 @@ the control socket gives them go in, lines come out."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stsd.cli.common import visible
@@ -30,6 +30,7 @@ SHADES = {
     "paused": "yellow",
     "disabled": "dim",
 }
+_TOLD_BY_LAST = ("failed", "attempt_failed")
 _WIDE = 150
 _COLUMNS = (
     Column("JOB", least=10),
@@ -63,7 +64,7 @@ def glance(rows: Sequence[Row], now: float, terminal: Terminal) -> list[Line]:
             last_of(row, now, wide=wide),
             cell(next_of(row, now, wide=wide)),
             recent_of(row, terminal),
-            cell(_details(row, now)),
+            _details(row, now),
             cell(visible(row["description"] or "")),
         )
         for row in rows
@@ -109,7 +110,22 @@ def recent_of(row: Row, terminal: Terminal) -> Line:
     return tuple(Span(*SIGNS.get(outcome, ("?", ""))) for outcome in outcomes)
 
 
-def _details(row: Row, now: float) -> str:
+def _details(row: Row, now: float) -> Line:
+    """What is amiss, unless how the last run ended says so, and what the job is at."""
+    amiss = ", ".join(alert for alert in amiss_of(row) if alert not in _TOLD_BY_LAST)
+    doing = _doing(row, now)
+    if not amiss:
+        return cell(doing)
+    return (Span(amiss, "red"), Span(f", {doing}" if doing else ""))
+
+
+def amiss_of(row: Row) -> Sequence[str]:
+    """What is amiss with a job; nothing by a daemon that is older than this command."""
+    found: Sequence[str] = row.get("alerts", ())
+    return found
+
+
+def _doing(row: Row, now: float) -> str:
     if row["paused"] is not None:
         return pause_of(row["paused"], now)
     runs = row["running"]
@@ -160,7 +176,18 @@ def summary(rows: Sequence[Row], daemon: Row | None, now: float, terminal: Termi
         f"stsd {daemon['version']}, pid {daemon['pid']}, up {span(now - since)},"
         f" {visible(daemon['jobfile'])}"
     )
-    return [*lines, shorter((Span(about, "dim"),), terminal), *alerts(daemon, now, terminal)]
+    lines.append(shorter((Span(about, "dim"),), terminal))
+    telling = daemon.get("telling")  # which one that is older than this command does not know
+    if telling is not None and telling["audience"]:
+        lines.append(shorter((Span(_telling(telling), "dim"),), terminal))
+    return [*lines, *alerts(daemon, now, terminal)]
+
+
+def _telling(telling: Row) -> str:
+    """Who is told how jobs fare: `notifications: to 2 targets, 3 wait`."""
+    waiting = sum(target["waiting"] for target in telling["targets"])
+    told = f"notifications: to {counted(telling['audience'], 'target')}"
+    return told + (f", {waiting:,} wait" if waiting else "")
 
 
 def alerts(daemon: Row, now: float, terminal: Terminal) -> list[Line]:
@@ -176,6 +203,22 @@ def alerts(daemon: Row, now: float, terminal: Terminal) -> list[Line]:
         told.append(
             (f"the last reload, {when}, was refused: {visible(reload['problem'])}", "yellow")
         )
+    told += [(words, "red") for words in _untold(daemon.get("telling"), now)]
     return [
         (Span(text, shade),) for words, shade in told for text in wrapped(words, terminal.columns)
     ]
+
+
+def _untold(telling: Row | None, now: float) -> Iterator[str]:
+    """What keeps people from being told."""
+    if telling is None:
+        return
+    if telling["problem"]:
+        yield f"nobody is told how jobs fare: {visible(telling['problem'])}"
+    for target in telling["targets"]:
+        if target["failing_since"] is not None:
+            since = ago(now - instant_of(target["failing_since"]))
+            yield (
+                f"{visible(target['target'])} cannot be told, since {since}:"
+                f" {visible(target['problem'])}"
+            )
