@@ -93,8 +93,10 @@ class Control:
         self._log.warning("no_control_socket", tried=faults)
         return None
 
-    def close(self) -> None:
-        """Hang up on everybody, and take the socket away."""
+    def close(self, mono: float) -> None:
+        """Hang up on everybody, and take the socket away. Answers that are there by now are given,
+        but nobody is listened to any more."""
+        self._pay(mono)
         for fd in list(self._visitors):
             self._drop(fd)
         self._close_entry()

@@ -57,6 +57,7 @@ from stsd.scheduler import Scheduler
 from stsd.signals import Signals, put_off
 from stsd.sleep import sleep
 from stsd.statusrows import numbers_of
+from stsd.systemd import longest_stop_s
 from stsd.twin import Twin
 from stsd.units import rfc3339
 from stsd.world import World
@@ -114,6 +115,7 @@ class Daemon:
         self._in_force_since = self._since
         self._done = False
         self._longest_turn_s = 0.0
+        self._noted: list[Record] = []
 
     def run(self) -> None:
         """Run until a signal ends it. An error in here is a fault of stsd's own and ends it too."""
@@ -247,19 +249,23 @@ class Daemon:
 
     def _note(self, record: Record) -> None:
         self._books.note(record, time.monotonic())
-        self._control.publish(record, time.monotonic())
+        self._noted.append(record)
         self._herald.news()
         log_record(self._log, record)
 
     def _tend_books(self) -> None:
-        for event in self._books.tend(time.monotonic()):
-            if isinstance(event, DiskFailed):
-                self._log.error("history_not_written", error=event.error, jobs="held")
-                self._herald.held(event.error)
-            elif isinstance(event, DiskBack):
-                self._log.warning("history_written_again")
-                self._herald.held(None)
-            self._drive(event)
+        while events := self._books.tend(time.monotonic()):  # what they bring is written, too
+            for event in events:
+                if isinstance(event, DiskFailed):
+                    self._log.error("history_not_written", error=event.error, jobs="held")
+                    self._herald.held(event.error)
+                elif isinstance(event, DiskBack):
+                    self._log.warning("history_written_again")
+                    self._herald.held(None)
+                self._drive(event)
+        noted, self._noted = self._noted, []
+        for record in noted:  # whoever is told of it finds it in the history
+            self._control.publish(record, time.monotonic())
 
     def _keep_house(self) -> None:
         jobfile = self._scheduler.jobfile
@@ -280,7 +286,7 @@ class Daemon:
         elif number is signal.SIGUSR2:
             self._loading.ask(Ask(Aim.RESTART))
         elif number in (signal.SIGTERM, signal.SIGINT):
-            self._world.notifier.stopping(self._longest_stop())
+            self._world.notifier.stopping(longest_stop_s(self._scheduler.jobfile) + STOP_MARGIN_S)
             self._drive(Stop())
 
     def _reopen(self) -> None:
@@ -291,12 +297,6 @@ class Daemon:
             self._log.error("logs_not_reopened", error=str(error))
         else:
             self._log.info("logs_reopened")
-
-    def _longest_stop(self) -> float:
-        """Seconds that the jobfile lets a stop take; systemd is asked for as many."""
-        jobfile = self._scheduler.jobfile
-        graces = [job.stop_grace for job in jobfile.jobs.values()]
-        return jobfile.settings.stop_timeout + max(graces, default=0.0) + STOP_MARGIN_S
 
     # -- another jobfile
 
@@ -339,7 +339,10 @@ class Daemon:
     def _restart(self, read: Fresh | JobfileError) -> None:
         """Replace this process by a new one of the same pid, whose children go on unharmed."""
         self._tend_books()
-        if self._books.failing:  # the new process would know nothing of what could not be written
+        if self._scheduler.stopping:  # the new process would know nothing of that
+            self._log.error("restart_refused", problem="stsd is stopping")
+            return
+        if self._books.failing:  # nor of what could not be written
             self._log.error("restart_refused", problem="the history cannot be written")
             return
         if isinstance(read, JobfileError):
@@ -362,8 +365,7 @@ class Daemon:
     def _hang_up(self) -> None:
         """Tell whoever waits for an answer that there is none, and listen to nobody any more."""
         self._loading.close()
-        self._control.tend(time.monotonic())
-        self._control.close()
+        self._control.close(time.monotonic())
 
     # -- words
 

@@ -208,11 +208,11 @@ class Dispatch:
                 self._hear_prepared(report, now)
 
     def _spawned(self, report: Spawned, now: Reading) -> None:
-        run_id = report.run_id
-        live = self._roster.put(self._roster[run_id].begun(now, report.pid, report.born))
-        self.actions.append(Write(started(live, now)))
+        then = Reading(now.wall - report.ago_s, now.mono - report.ago_s)
+        live = self._roster.put(self._roster[report.run_id].begun(then, report.pid, report.born))
+        self.actions.append(Write(started(live, then)))
         if live.run.job.timeout is not None and live.phase is Phase.RUNNING:
-            self._timers.set((Alarm.TIMEOUT, run_id), now.mono + live.run.job.timeout)
+            self._timers.set((Alarm.TIMEOUT, report.run_id), then.mono + live.run.job.timeout)
 
     def _hear_prepared(self, report: Prepared, now: Reading) -> None:
         live = self._roster.get(report.run_id)

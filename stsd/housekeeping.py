@@ -11,6 +11,8 @@ import subprocess
 from collections.abc import Callable, Mapping
 
 DAY_S = 86400.0
+# When no process could be had for it.
+AGAIN_S = 600.0
 
 
 class Housekeeping:
@@ -23,17 +25,24 @@ class Housekeeping:
         self._due_at = 0.0
 
     def tend(self, command: Callable[[], list[str]], mono: float) -> str | None:
-        """Start the child when it is time; once it has ended with a failure, what it said."""
+        """Start the child when it is time. What it said, once it has ended with a failure; or why
+        there can be none."""
         if self._child is None:
-            if mono >= self._due_at:
-                self._due_at = mono + DAY_S
-                self._start(command())
-            return None
+            return self._begin(command, mono) if mono >= self._due_at else None
         code = self._child.poll()
         if code is None:
             return None
         self._child = None
         return self._last_words() if code else None
+
+    def _begin(self, command: Callable[[], list[str]], mono: float) -> str | None:
+        self._due_at = mono + DAY_S
+        try:
+            self._start(command())
+        except OSError as error:
+            self._due_at = mono + AGAIN_S
+            return f"there is no process for it: {error}"
+        return None
 
     def _start(self, command: list[str]) -> None:
         os.ftruncate(self._told, 0)

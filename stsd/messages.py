@@ -30,11 +30,13 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Spawned:
-    """The child of an attempt exists."""
+    """The child of an attempt exists. It was started `ago_s` before: others came first, that were
+    due with it."""
 
     run_id: str
     pid: int
     born: int
+    ago_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,13 +56,15 @@ Heard = Spawned | SpawnFailed | Exited | Answer | Chilled | News | Leftovers
 @dataclass(slots=True)
 class _Child:
     """The child of a run, from the asking for it to the end of its output. `pid` is 0 until it is
-    known, and `exited` None until it has ended; `captured` is whether its output is somebody's to
-    tell of."""
+    known, and `exited` None until it has ended; `place` is a descriptor that keeps one for `pidfd`,
+    and `captured` whether its output is somebody's to tell of."""
 
     run_id: str
     output: str
     pid: int = 0
     pidfd: int = -1
+    place: int = -1
+    started_at: float = 0.0
     captured: bool = False
     plain: bool = False
     limits: Limits | None = None
@@ -127,6 +129,7 @@ class Pool:
             raise
         self._by_run[run.id] = child
         if pid is not None:
+            child.started_at = time.monotonic()
             self._started.append((child, pid))
 
     def begun(self) -> list[Heard]:
@@ -224,6 +227,7 @@ class Pool:
             raise SpawnError(f"cannot write the output to {where}: {_why(error)}") from error
         child.captured, child.plain = True, spec.plain
         try:
+            child.place = os.dup(output)
             stdin = None
             if spec.stdin is not None:
                 stdin = child.stdin = memory_file("stdin", spec.stdin)
@@ -247,6 +251,8 @@ class Pool:
     def _begun(self, child: _Child, pid: int) -> Spawned | SpawnFailed:
         """A child that cannot be watched is ended, and given up."""
         try:
+            _make_room(child)
+            birth = born(pid) or 0
             self._watch(child, pid)
         except OSError as error:
             _signal_group(pid, signal.SIGKILL)
@@ -254,7 +260,8 @@ class Pool:
             return self._failed(child, f"cannot watch the child: {_why(error)}")
         for name in child.signals:
             _signal_group(pid, signal.Signals[f"SIG{name}"])
-        return Spawned(child.run_id, pid, born(pid) or 0)
+        ago_s = time.monotonic() - child.started_at if child.started_at else 0.0
+        return Spawned(child.run_id, pid, birth, ago_s)
 
     def _failed(self, child: _Child, error: str) -> SpawnFailed:
         del self._by_run[child.run_id]
@@ -267,6 +274,9 @@ class Pool:
             self._capture.forget(child.run_id)
         if self._cgroups is not None and child.cgroup is not None:
             self._cgroups.end(child.cgroup)
+        if child.pidfd >= 0:
+            os.close(child.pidfd)
+        _make_room(child)
         _close_stdin(child)
 
     def _watch(self, child: _Child, pid: int) -> None:
@@ -368,6 +378,13 @@ def _size(path: Path) -> int:
         return os.stat(path).st_size
     except FileNotFoundError:  # it has printed nothing, or somebody tidied up
         return 0
+
+
+def _make_room(child: _Child) -> None:
+    """For the pidfd: whatever else is started, a child that runs can be watched."""
+    if child.place >= 0:
+        os.close(child.place)
+        child.place = -1
 
 
 def _close_stdin(child: _Child) -> None:

@@ -91,14 +91,14 @@ class Live:
             self.missing,
         )
 
-    def begun(self, now: Reading, pid: int, born: int) -> Live:
-        """The same run, with a child since now."""
+    def begun(self, then: Reading, pid: int, born: int) -> Live:
+        """The same run, with a child since then."""
         return Live(
             self.run,
             self.phase,
             self.attempt,
             self.due_at,
-            now,
+            then,
             pid,
             born,
             self.ending,
@@ -164,8 +164,8 @@ def intent(live: Live, now: Reading) -> Intent:
     )
 
 
-def started(live: Live, now: Reading) -> Started:
-    """The attempt has its child, whose pid and birth the run knows by now."""
+def started(live: Live, then: Reading) -> Started:
+    """The attempt has its child since then, whose pid and birth the run knows by now."""
     if live.pid is None or live.born is None:
         raise ValueError(f"{live.run.id} has no child")
     return Started(
@@ -174,8 +174,8 @@ def started(live: Live, now: Reading) -> Started:
         scheduled=live.run.scheduled,
         trigger=live.run.trigger,
         attempt=live.attempt,
-        at=now.wall,
-        late_s=now.wall - live.due_at,
+        at=then.wall,
+        late_s=then.wall - live.due_at,
         pid=live.pid,
         born=live.born,
         trace=live.run.trace,

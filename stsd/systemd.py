@@ -13,9 +13,17 @@ import sys
 import time
 from collections.abc import Callable, MutableMapping
 
+from stsd.model import Jobfile
+
 PATIENCE_SECONDS = 0.5
 LONGEST_STATUS = 512
 _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+
+
+def longest_stop_s(jobfile: Jobfile) -> float:
+    """Seconds that the jobfile lets a stop take; systemd is to be asked for as many, at least."""
+    graces = [job.stop_grace for job in jobfile.jobs.values()]
+    return jobfile.settings.stop_timeout + max(graces, default=0.0)
 
 
 def _to_stderr(problem: str) -> None:

@@ -16,9 +16,9 @@ TRACEPARENT = "TRACEPARENT"
 Carriers" has it."""
 
 _SAMPLED = "01"
-# Of a later version, more may follow; "ff" is none (W3C Trace Context, 4.3).
+# Of a later version than "00", more may follow; "ff" is none (W3C Trace Context, 4.3).
 _PARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?"
+    r"(?!ff|00.{54})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?"
 )
 
 

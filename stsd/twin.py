@@ -37,40 +37,46 @@ class Twin:
     ) -> None:
         """`work` brings its findings piece by piece. Raises OSError if there can be no copy."""
         self._selector = selector
-        self._findings = os.memfd_create("twin", os.MFD_CLOEXEC)
+        self._findings = os.fdopen(os.memfd_create("twin", os.MFD_CLOEXEC), "rb")
         try:
-            self._pidfd = _forked(self._findings, work)
+            self._pidfd = _forked(self._findings.fileno(), work)
         except OSError:
-            os.close(self._findings)
+            self._findings.close()
             raise
-        self._ended: os.waitid_result | None = None
+        self._end: os.waitid_result | None = None
         selector.register(self._pidfd, selectors.EVENT_READ, self)
 
     @property
     def ended(self) -> bool:
         """Whether it is at work no more, and has been waited for."""
-        return self._ended is not None
+        return self._pidfd < 0
 
     def hear(self) -> None:
         """Wait for it, if it has ended."""
-        if self._ended is None:
-            self._ended = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
-        if self._ended is not None and self._pidfd >= 0:
-            self._selector.unregister(self._pidfd)
-            os.close(self._pidfd)
-            self._pidfd = -1
+        if self.ended:
+            return
+        # Killed before it led a session of its own, it has been waited for as a stranger.
+        with contextlib.suppress(ChildProcessError):
+            self._end = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+            if self._end is None:
+                return
+        self._selector.unregister(self._pidfd)
+        os.close(self._pidfd)
+        self._pidfd = -1
 
     def findings(self) -> Iterator[object]:
         """Each piece that it has brought, in this order; to be asked for once, when it has ended.
         Raises TwinError if it has failed."""
-        with open(self._findings, "rb") as file:
+        with self._findings as file:
             file.seek(0)
-            if self._ended is None:
+            if not self.ended:
                 raise TwinError("it is still at work")
-            if self._ended.si_code != os.CLD_EXITED:
-                reason = signal.strsignal(self._ended.si_status)
+            if self._end is None:
+                raise TwinError("how the process for it has ended is not known")
+            if self._end.si_code != os.CLD_EXITED:
+                reason = signal.strsignal(self._end.si_status)
                 raise TwinError(f"the process for it was ended by a signal ({reason})")
-            if self._ended.si_status:
+            if self._end.si_status:
                 raise TwinError(file.read().decode(errors="replace")[-_LONGEST_WORDS:].strip())
             with contextlib.suppress(EOFError):
                 while True:
@@ -79,13 +85,14 @@ class Twin:
     def drop(self) -> None:
         """Nobody wants to know any more. It is ended as soon as the kernel can, and `hear` is
         still to be called when its pidfd is ready."""
-        os.close(self._findings)
-        if self._ended is None:
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        self._findings.close()
+        if not self.ended:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def join(self, seconds: float) -> None:
         """Wait for its end, but no longer than that."""
-        if self._ended is None:
+        if not self.ended:
             end = select.poll()
             end.register(self._pidfd, select.POLLIN)
             end.poll(seconds * 1000)
@@ -137,8 +144,11 @@ def _alone(findings: int) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     kept = fcntl.fcntl(findings, fcntl.F_DUPFD_CLOEXEC, 3)
-    os.closerange(3, kept)
-    os.closerange(kept + 1, os.sysconf("SC_OPEN_MAX"))
+    # One by one: where the C library cannot close a range, every number up to the limit is tried,
+    # and in containers that may be a thousand millions.
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > 2 and fd != kept:
+            os.closerange(fd, fd + 1)  # which does not mind that the listing's own has gone
     null = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(null, standard)

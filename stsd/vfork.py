@@ -27,7 +27,7 @@ class Vfork:
     are of that kind; those that this process was born with are made so."""
 
     def __init__(self) -> None:
-        self._home = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._home = _here()
         for name in os.listdir("/proc/self/fd"):
             if int(name) > 2 and os.path.lexists(f"/proc/self/fd/{name}"):
                 os.set_inheritable(int(name), False)
@@ -50,8 +50,14 @@ class Vfork:
             os.chdir(spec.cwd)
             return self._first_found(spec, actions)
         finally:
-            os.fchdir(self._home)
             os.umask(umask)
+            self._go_home()
+
+    def _go_home(self) -> None:
+        try:
+            os.fchdir(self._home)
+        except OSError:  # it may not be entered any more: no relative path has led anywhere since
+            os.chdir("/")
 
     def _first_found(self, spec: ChildSpec, actions: tuple[tuple[int, int, int], ...]) -> int:
         """As execvpe(3) looks for a program, in the child's own PATH."""
@@ -72,6 +78,16 @@ class Vfork:
             except PermissionError as error:
                 failure = error
         raise failure
+
+
+def _here() -> int:
+    """A descriptor of this process's folder. Where it may not enter that (another user has begun
+    it there), relative paths lead nowhere, and the root will do."""
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        return os.open(".", flags)
+    except PermissionError:
+        return os.open("/", flags)
 
 
 def _candidates(program: str, env: Mapping[str, str]) -> Iterator[str]:

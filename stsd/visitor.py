@@ -60,6 +60,8 @@ class Visitor:
     @property
     def is_too_long(self) -> bool:
         """Whether more has come than a line may be long, or than fits while it waits."""
+        if self._last_words:
+            return False
         busy = self.waiting or self.owed
         return len(self._received) > LONGEST_LINE and (busy or b"\n" not in self._received)
 

@@ -103,7 +103,7 @@ class ControlAlone:
     ) -> None:
         self._over.set()
         self._thread.join(DEADLINE_S)
-        self._control.close()
+        self._control.close(time.monotonic())
         self._selector.close()
 
     def publish(self, record: Record) -> None:

@@ -80,7 +80,7 @@ class Host:
     def close(self) -> None:
         for client in self.clients:
             client.close()
-        self.control.close()
+        self.control.close(self.now)
         self.selector.close()
 
     def _answer(self, request: Request) -> Reply:

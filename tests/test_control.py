@@ -195,6 +195,32 @@ def test_an_order_is_logged_when_it_is_answered_even_if_nobody_waits(host: Host)
     assert (order["do"], order["refused"]) == ("reload", "invalid_jobfile")
 
 
+def test_one_that_goes_on_sending_while_it_is_owed_an_answer_is_refused_once(host: Host) -> None:
+    caller, owed = later(host)
+    caller.send(HELLO.strip().ljust(LONGEST_LINE + 1))
+    (line,) = caller.heard()
+    assert line["error"]["kind"] == "too_large"
+    for _ in range(5):
+        host.turn()
+    owed.reply = Done({})
+    assert caller.heard() == [{"answer": {}}]
+    assert caller.hung_up
+
+
+def test_closing_gives_the_answers_that_are_there_and_does_nothing_more(host: Host) -> None:
+    caller, owed = later(host)
+    other = host.connect()
+    assert other.ask("hello") == {"answer": {"do": "hello"}}
+    other.say("trigger", jobs=["a"])
+    for key, _ in host.selector.select(0):
+        host.control.hear(key, host.now)
+    owed.reply = Refused(Trouble.STOPPING, "it ends")
+    host.control.close(host.now)
+    assert [line["error"]["kind"] for line in caller.heard()] == ["stopping"]
+    assert other.hung_up
+    assert [request.do for request in host.requests] == ["reload", "hello"]
+
+
 # -- lists
 
 
@@ -617,7 +643,7 @@ def test_closing_hangs_up_and_leaves_nothing(tmp_path: Path) -> None:
     with hosting(tmp_path) as host:
         callers = [host.connect(), waiter(host, "a@1")]
         host.settle()
-        host.control.close()
+        host.control.close(host.now)
         assert [caller.hung_up for caller in callers] == [True, True]
         assert not host.path.exists()
         assert not host.selector.get_map()
@@ -645,6 +671,6 @@ def test_the_page_tells_of_every_order_with_its_arguments_and_of_every_error() -
 
 
 def test_it_can_be_opened_again_after_closing(host: Host) -> None:
-    host.control.close()
+    host.control.close(host.now)
     assert host.control.open(host.now) == host.path
     assert host.connect().ask("hello") == {"answer": {"do": "hello"}}

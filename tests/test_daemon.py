@@ -225,6 +225,16 @@ def test_a_child_has_clean_signals_and_descriptors_and_a_session_of_its_own(stsd
     assert text.splitlines()[-1] == "0022"
 
 
+def test_how_a_job_ends_is_known_though_who_started_stsd_ignores_sigchld(stsd: Stsd) -> None:
+    stsd.write('[jobs.a]\ncommand = "exit 3"\non_start = true\n')
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        stsd.start()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert stsd.wait_for_record("finished", "a")["exit_code"] == 3
+
+
 def test_max_running_bounds_the_pool(stsd: Stsd) -> None:
     jobs = "".join(f'[jobs.j{n}]\ncommand = "sleep 0.3"\non_start = true\n' for n in range(6))
     stsd.write(f"max_running = 2\n{jobs}")

@@ -97,6 +97,16 @@ def test_without_a_process_to_be_had_it_is_read_here(
     assert FirstReading(read).result().jobs["a"].task == ShellTask("true")
 
 
+def test_where_the_kernel_waits_for_the_copy_it_is_read_here(tmp_path: Path) -> None:
+    """As under a parent that ignores SIGCHLD, which is handed down."""
+    read = reading_of('[jobs.a]\ncommand = "true"\n', tmp_path)
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert FirstReading(read).result().jobs["a"].task == ShellTask("true")
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_nothing_is_left_of_it(tmp_path: Path) -> None:
     read = reading_of('[jobs.a]\ncommand = "true"\n', tmp_path)
     open_before, children_before = os.listdir("/proc/self/fd"), children()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import selectors
 import signal
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from stsd import pool
 from stsd.capture import Capture, Line
 from stsd.cgroups import Cgroups, Usage
 from stsd.child import base_environment
@@ -389,12 +391,55 @@ def test_a_child_that_cannot_be_watched_is_ended_and_failed(
     def no_more(pid: int) -> int:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(os, "pidfd_open", no_more)
-    for nice in (None, 0):
-        failed = loop.spawn(loop.run("sleep 100", nice=nice))
-        assert isinstance(failed, SpawnFailed)
-        assert failed.error == "cannot watch the child: Too many open files"
-    wait_for(lambda: loop.turn() or len(loop.starter.disowned) == 1, "both to be reaped")
+    for module, name in ((os, "pidfd_open"), (pool, "born")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, no_more)
+            for nice in (None, 0):
+                failed = loop.spawn(loop.run("sleep 100", nice=nice))
+                assert isinstance(failed, SpawnFailed)
+                assert failed.error == "cannot watch the child: Too many open files"
+    wait_for(lambda: loop.turn() or len(loop.starter.disowned) == 1, "all to be reaped")
+
+
+@pytest.mark.parametrize("room", [20, 21, 22])
+def test_when_descriptors_run_out_a_child_is_not_started_rather_than_ended(
+    loop: Loop, room: int
+) -> None:
+    loop.through("true")  # the scribe is there
+    runs = [loop.run("true") for _ in range(60)]
+    refused: dict[Run, str] = {}
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    last = max(map(int, descriptors()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (last + room, hard))
+    try:
+        for run in runs:
+            try:
+                loop.pool.spawn(run, 1)
+            except SpawnError as error:
+                refused[run] = str(error)
+        begun = loop.pool.begun()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert 0 < len(refused) < len(runs)
+    assert [why for why in refused.values() if not why.endswith("Too many open files")] == []
+    assert [news for news in begun if not isinstance(news, Spawned)] == []
+    started = [run for run in runs if run not in refused]
+    assert [loop.wait(Exited, run).exit_code for run in started] == [0] * len(started)
+
+
+def test_when_a_child_was_started_does_not_depend_on_those_that_started_after_it(
+    loop: Loop,
+) -> None:
+    first, second = loop.run("true"), loop.run("true")
+    loop.pool.spawn(first, 1)
+    then = time.monotonic()
+    wait_for(lambda: time.monotonic() > then + 0.1, "a while")
+    loop.pool.spawn(second, 1)
+    ago = {news.run_id: news.ago_s for news in loop.pool.begun() if isinstance(news, Spawned)}
+    assert ago[first.id] >= 0.1
+    assert ago[first.id] - ago[second.id] >= 0.1
+    for run in (first, second):
+        loop.wait(Exited, run)
 
 
 @pytest.mark.slow

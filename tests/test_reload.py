@@ -15,6 +15,8 @@ from stsd.client import Client, RefusedError
 from stsd.jobfile import load
 from tests.support import DEADLINE_S, Stsd, wait_for
 
+pytestmark = pytest.mark.slow
+
 TICK = '[jobs.tick]\ncommand = "true"\nevery = "1s"\n'
 RELOADS = 3
 
@@ -139,6 +141,19 @@ def test_a_restart_in_place_waits_for_the_jobfile_to_be_read(stsd: Stsd) -> None
     os.kill(reader, signal.SIGCONT)
     stsd.wait_for_event("started_daemon", 2)
     stsd.wait_for_record("finished", "tick", len(stsd.records("finished", "tick")) + 1)
+
+
+def test_a_restart_in_place_does_not_undo_the_stop_that_overtakes_it(stsd: Stsd) -> None:
+    stsd.write('[jobs.long]\ncommand = "sleep 60"\non_start = true\n' + idle_jobs(500))
+    stsd.start()
+    stsd.wait_for_record("started", "long")
+    reader = held(stsd)
+    stsd.signal(signal.SIGUSR2)
+    stsd.signal(signal.SIGTERM)
+    stsd.wait_for_event("stopping")
+    os.kill(reader, signal.SIGCONT)
+    assert stsd.wait_for_event("restart_refused")["problem"] == "stsd is stopping"
+    assert stsd.stop() == 0
 
 
 @pytest.mark.slow

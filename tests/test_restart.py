@@ -161,6 +161,21 @@ def test_usr2_on_a_broken_jobfile_changes_nothing(stsd: Stsd) -> None:
     stsd.wait_for_record("finished", "a", 2)
 
 
+def test_a_folder_that_is_gone_keeps_nobody_from_running_or_restarting(
+    stsd: Stsd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = stsd.folder / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    stsd.write('[jobs.a]\ncommand = "true"\nevery = "1s"\n')
+    stsd.start()
+    stsd.wait_for_record("finished", "a")
+    stsd.signal(signal.SIGUSR2)
+    stsd.wait_for_event("started_daemon", 2)
+    stsd.wait_for_record("finished", "a", 2)
+
+
 def test_a_hup_right_after_usr2_is_not_lost_on_the_new_process(stsd: Stsd) -> None:
     stsd.write('[jobs.a]\ncommand = "true"\nevery = "1s"\n')
     stsd.start()

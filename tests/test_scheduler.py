@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 
 from stsd.dispatch import WAITING_LIMIT
-from stsd.messages import Cancel, DiskFailed, Reload, Stop, Trigger
+from stsd.messages import (
+    Cancel,
+    Commit,
+    Committed,
+    DiskFailed,
+    Reload,
+    Spawn,
+    Spawned,
+    Stop,
+    Tick,
+    Trigger,
+    Write,
+)
 from stsd.model import (
     Job,
     LogFailure,
     MissReason,
     Outcome,
     Overlap,
+    Reading,
     Retry,
     Run,
     ShellTask,
@@ -21,7 +35,7 @@ from stsd.model import (
     TriggerKind,
     When,
 )
-from stsd.records import Planned
+from stsd.records import Planned, Started
 from stsd.wallclock import clock, renew
 from tests.simulation.world import START, Fate, World, jobfile
 
@@ -358,6 +372,7 @@ def test_after_a_small_step_back_a_new_job_is_due_from_then_on_and_no_other() ->
     assert [r.scheduled - START for r in world.started("a")] == [10, 20, 30]
 
 
+@pytest.mark.slow
 def test_jobs_of_a_zone_whose_clock_goes_otherwise_now_are_planned_anew() -> None:
     when = When(cron=("0 12 * * *",), timezone="Europe/Berlin")
     berlin, tokyo = clock("Europe/Berlin").data, clock("Asia/Tokyo").data
@@ -543,3 +558,34 @@ def test_a_step_of_the_clock_is_told(seconds: int) -> None:
     assert ("clock_stepped", {"step_s": float(seconds)}) in [
         (said.event, said.fields) for said in world.said
     ]
+
+
+def test_what_is_answered_in_between_does_not_put_off_the_starts_that_there_is_room_for() -> None:
+    jobs = [job("a"), job("b")]
+    world = World(jobfile(*jobs, max_running=1)).begin()
+    world.run_for(9)
+    now = world.now = Reading(START + 10.0, world.now.mono + 1)
+    more_room = Reload(jobfile(*jobs, max_running=2))
+    assert any(isinstance(action, Commit) for action in world.scheduler.step(more_room, now))
+    world.scheduler.step(Committed(), now)
+    assert world.scheduler.wake().mono == -inf
+    (commit,) = world.scheduler.step(Tick(), now)
+    assert isinstance(commit, Commit)
+    assert world.scheduler.wake().mono is None
+
+
+def test_a_start_that_is_told_of_late_was_when_it_was() -> None:
+    world = World(jobfile(job(timeout=60.0))).begin()
+    world.run_for(9)
+    scheduler, mono = world.scheduler, world.now.mono
+    due, told = Reading(START + 10.0, mono + 1), Reading(START + 10.75, mono + 1.75)
+    scheduler.step(Tick(), due)
+    (spawn,) = scheduler.step(Committed(), due)
+    assert isinstance(spawn, Spawn)
+    (write,) = scheduler.step(Spawned(spawn.run.id, 4711, 1, ago_s=0.5), told)
+    assert isinstance(write, Write)
+    assert isinstance(write.record, Started)
+    assert (write.record.at - START, write.record.late_s) == (10.25, 0.25)
+    assert scheduler.wake().mono == mono + 61.25
+    (live,) = scheduler.live()
+    assert live.started == Reading(START + 10.25, mono + 1.25)

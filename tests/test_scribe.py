@@ -13,12 +13,20 @@ from pathlib import Path
 
 import pytest
 
+from stsd import capture
 from stsd.model import Output
 from tests.faults.support import injected, needs_strace
 from tests.support import wait_for
 from tests.support_output import Intake, has_gone, peak_memory
 
 MIB = 1 << 20
+
+
+NOT_ALLOWED = """
+import os
+def refused(*_): raise PermissionError(1, "Operation not permitted")
+os.sched_setscheduler = refused
+"""
 
 
 @pytest.fixture
@@ -60,6 +68,18 @@ def test_it_is_on_its_own(intake: Intake) -> None:
         for fd in os.listdir(f"/proc/{scribe}/fd")
     )
     assert targets == ["/dev/null"] * 3 + ["anon_inode", "socket"]
+
+
+def test_where_nobody_may_choose_how_he_is_scheduled_it_takes_in_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture, "_SCRIBE", NOT_ALLOWED + capture._SCRIBE)
+    intake = Intake(tmp_path)
+    try:
+        assert intake.run("echo kept").kept == 5
+        assert (intake.kept(), intake.troubles) == (b"kept\n", [])
+    finally:
+        intake.close()
 
 
 def test_no_child_of_stsd_is_left_behind_by_its_start(intake: Intake) -> None:

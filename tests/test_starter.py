@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import resource
+import selectors
 import signal
 import sys
 import tempfile
@@ -17,7 +18,9 @@ import pytest
 
 from stsd.child import ChildSpec
 from stsd.errors import SpawnError
-from tests.support import descriptors
+from stsd.twin import Twin
+from stsd.vfork import Vfork
+from tests.support import DEADLINE_S, descriptors
 from tests.support_children import (
     CAUGHT_BY_PYTHON,
     IGNORED_BY_PYTHON,
@@ -100,6 +103,41 @@ def test_a_start_leaves_the_daemons_own_folder_and_umask_as_they_are(
         assert (os.getcwd(), os.umask(0o027)) == (before[0], 0o027)
     finally:
         os.umask(before[1])
+
+
+def exit_code_in(folder: Path, meanwhile: Callable[[], None]) -> int:
+    """Of a child that a process of nobody's starts, in this folder."""
+
+    def work() -> Iterator[int]:
+        os.chdir(folder)
+        os.setgroups([])
+        os.setgid(NOBODY.pw_gid)
+        os.setuid(NOBODY.pw_uid)
+        vfork = Vfork()
+        meanwhile()
+        null = os.open(os.devnull, os.O_RDWR)
+        _, status = os.waitpid(vfork.start(PLAIN, null, null), 0)
+        yield os.waitstatus_to_exitcode(status)
+
+    with selectors.DefaultSelector() as selector:
+        twin = Twin(selector, work)
+        twin.join(DEADLINE_S)
+        (code,) = twin.findings()
+    assert isinstance(code, int)
+    return code
+
+
+@needs_root
+def test_children_are_started_from_a_folder_that_the_daemon_may_not_enter(tmp_path: Path) -> None:
+    """As with `sudo -u nobody stsd run` in root's home."""
+    tmp_path.chmod(0o700)
+    assert exit_code_in(tmp_path, lambda: None) == 0
+
+
+@needs_root
+def test_no_child_is_lost_when_the_daemon_may_enter_its_folder_no_longer(tmp_path: Path) -> None:
+    os.chown(tmp_path, NOBODY.pw_uid, NOBODY.pw_gid)
+    assert exit_code_in(tmp_path, lambda: os.chmod(".", 0)) == 0
 
 
 @BOTH

@@ -66,6 +66,7 @@ def test_a_trace_that_is_given_goes_on_with_its_flags_and_a_span_of_its_own(
         GIVEN.upper(),
         GIVEN[:-3],
         f"{GIVEN}1",
+        f"{GIVEN}-what-this-version-has-not",
         f"ff{GIVEN[2:]}",
         f"00-{'0' * 32}-00f067aa0ba902b7-01",
         f"00-{TRACE}-{'0' * 16}-01",

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from stsd.twin import Twin, TwinError
-from tests.support import DEADLINE_S, descriptors
+from tests.support import DEADLINE_S, descriptors, wait_for
 
 
 @pytest.fixture
@@ -166,6 +166,38 @@ def test_one_that_has_been_asked_leaves_nothing(selector: selectors.BaseSelector
     before = descriptors()
     assert found(selector, lambda: [1, 2]) == [1, 2]
     assert descriptors() == before
+    assert selector.get_map() == {}
+
+
+def test_one_that_is_dropped_before_all_is_taken_closes_nothing_twice(
+    selector: selectors.BaseSelector,
+) -> None:
+    before = descriptors()
+    twin = Twin(selector, lambda: ["one", "two"])
+    wait_for_end(selector, twin)
+    pieces = twin.findings()
+    assert next(pieces) == "one"
+    twin.drop()
+    with open(os.devnull) as other:  # it has the number that was free
+        del pieces
+        os.fstat(other.fileno())
+    assert descriptors() == before
+
+
+def test_where_somebody_else_has_waited_for_it_its_end_is_not_known(
+    selector: selectors.BaseSelector, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    twin = Twin(selector, lambda: [wait_for(go.exists, "the word to go")])
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # then the kernel waits for children
+    try:
+        go.touch()
+        twin.join(DEADLINE_S)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert twin.ended
+    with pytest.raises(TwinError, match="how the process for it has ended is not known"):
+        list(twin.findings())
     assert selector.get_map() == {}
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -62,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     path = config_path(arguments)
     if arguments.daemon:
         path = path.absolute()
+    # Where whoever started stsd has it ignored, the kernel tells nobody how a child has ended.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     read = partial(load, path, local_zone=machine_zone(), to_run=True)
     reading = FirstReading(read)
     from stsd.daemon import Daemon  # in the meantime
@@ -72,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     lock = Lock(where.state_dir)
     file = where.log_dir / "stsd.log" if arguments.daemon else None
     log, sink = _log(file, level_from(arguments.log_level, os.environ))
-    restart = partial(_restart, dict(os.environ), Path.cwd(), sink)
+    restart = partial(_restart, dict(os.environ), _folder(), sink)
 
     def serve() -> None:
         lock.sign()
@@ -116,8 +120,17 @@ def _log(file: Path | None, level: str) -> tuple[FilteringBoundLogger, Sink | Jo
     return open_log(sink, level, pretty=terminal, colours=colours), sink
 
 
-def _restart(environ: dict[str, str], folder: Path, sink: Sink | Journal) -> NoReturn:
+def _folder() -> str:
+    """Where this process is; if that is gone no relative path leads anywhere."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return "/"
+
+
+def _restart(environ: dict[str, str], folder: str, sink: Sink | Journal) -> NoReturn:
     """Become a new stsd of the same pid: same arguments, same environment, same folder."""
     sink.flush(_LAST_WORDS_S)
-    os.chdir(folder)
+    with suppress(OSError):  # nothing is read from where it cannot go: the jobfile has been found
+        os.chdir(folder)
     os.execve(sys.executable, sys.orig_argv, {**environ, _RESTARTED: str(os.getpid())})
