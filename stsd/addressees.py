@@ -15,7 +15,12 @@ from stsd.model import Job, Secret
 from stsd.notices import Means, Target
 from stsd.references import referenced
 
-_SHOWN = re.compile(r"([a-z][a-z0-9+.-]*)://(?:[^/?#]*@)?([^/?#@$]*)", re.IGNORECASE)
+# A host up to its end: the beginning of a password that has a slash in it is none.
+_SHOWN = re.compile(
+    r"([a-z][a-z0-9+.-]*)://(?:[^/?#]*@)?"
+    r"((?:\[[\da-f:.]+\]|[\w.-]+)(?::\d+)?(?=[/?#]|$)(?!/[^?#]*@))?",
+    re.IGNORECASE,
+)
 # Schemes in whose addresses the host is a host; elsewhere it may be a key.
 _WITH_HOSTS = frozenset({"http", "https", "mailto", "mailtos"})
 
@@ -54,8 +59,8 @@ def public(target: Target) -> str:
     """A target by a name that holds no secret: `mailto://mail.example.com`, `slack://…`,
     `https://hooks.example.com/…`, `command mail`, `${OPS}`."""
     if target.means is Means.COMMAND:
-        words = target.argv or tuple(target.shell.split(maxsplit=1))
-        return f"command {words[0]}" if words else "command"
+        first = next(iter(target.argv or target.shell.split(maxsplit=1)), "")
+        return f"command {'…' if '=' in first else first}".rstrip()  # NAME=value, in a shell's
     match = _SHOWN.match(target.address)
     if match is None:
         return target.address if target.address.startswith("${") else f"{target.means.value} …"

@@ -61,8 +61,10 @@ class Audience:
             message = "`recovered` alone tells of the end of what was told before: never"
             self._warn(place, "notify", ("on",), message, 'add "failed"')
         for index, target in enumerate(job.notify.to):
+            if target.means is not Means.WEBHOOK:  # what else it is, apprise alone can take apart
+                continue
             known = _SERVICES.get(urlsplit(target.address).hostname or "")
-            if target.means is Means.WEBHOOK and known is not None:
+            if known is not None:
                 message = "this service takes messages of its own shape, not what a webhook is sent"
                 self._warn(place, "notify", ("to", index), message, f'its "{known}" of apprise')
         for key, event in _TOLD_BY:

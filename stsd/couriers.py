@@ -107,8 +107,9 @@ class Couriers:
         courier = self._by_fd.get(fd)
         if courier is None:
             return []
-        told = list(self._read(courier))
-        if os.waitid(os.P_PIDFD, courier.pidfd, _ENDED | os.WNOWAIT) is not None:
+        has_ended = os.waitid(os.P_PIDFD, courier.pidfd, _ENDED | os.WNOWAIT) is not None
+        told = list(self._read(courier))  # its last word is there once it has ended, not before
+        if has_ended:
             _kill(courier)
             _, status = os.waitpid(courier.pid, 0)
             told += self._over(courier, os.waitstatus_to_exitcode(status))

@@ -129,7 +129,9 @@ def letter_of(item: Mapping[str, Any]) -> Letter:
             output = output_name(notice.job, str(notice.run), notice.attempt or 1)
         tail = () if output is None or number >= _TAILS else _tail(log_dir / output)
         told.append(Told(notice, each["zone"], each["description"], each["next"], tail))
-    return Letter(item["id"], item["host"], tuple(told), item["dropped"], item["test"])
+    return Letter(
+        item["id"], item["host"], tuple(told), item["dropped"], item["test"], item["jobfile"]
+    )
 
 
 def _tail(path: Path) -> tuple[str, ...]:

@@ -51,6 +51,7 @@ class Desk:
         anew: bool,
     ) -> None:
         self.damaged: list[str] = []
+        self._unreadable: dict[str, dict[str, None]] = {}  # to be forgotten
         known = dict(rooms)
         watched = _watched(jobs)
         conditions: Conditions | None = None
@@ -61,9 +62,12 @@ class Desk:
             conditions = Conditions(watched, None, now)
             known.pop("tallies", None)  # the whole history is counted anew
         self._conditions = conditions
+        # What is older is learnt from, and told to nobody; none is, once all has been taken.
         self._begun = begun
-        self._untold = {"begun": begun}  # by which the next one knows that there was one
-        self._learnt_before = begun if self.is_new else None
+        if not self.is_new:
+            said = self._made("desk", known, lambda it: float(it.get("begun", begun)))
+            self._begun = begun if said is None else said
+        self._begun_changed = True  # by which the next desk knows that there was one
         pings = self._made("pings", known, lambda it: Pings(watched, it))
         self._pings = pings or Pings(watched, {})
         gathering = self._made("gathering", known, lambda it: Gathering(new_id, it, now))
@@ -93,7 +97,7 @@ class Desk:
         """The next record of the history. Raises KeyError, TypeError or ValueError for what is no
         record; of that, nothing is kept."""
         at = from_rfc3339(record["at"])
-        if at < (self._learnt_before or now - UNTOLD_AFTER_S):
+        if at < max(self._begun, now - UNTOLD_AFTER_S):
             self._conditions.learn(record)
         else:
             self._add(self._conditions.take(record, now), now)
@@ -103,6 +107,7 @@ class Desk:
 
     def held(self, error: str | None, now: float) -> None:
         """Why the history cannot be written; None: it can."""
+        self.revision += 1
         self._add(self._conditions.held(error, now), now)
 
     def answered(self, delivery: str, ok: bool, said: str, now: float, *, unsure: bool) -> Standing:
@@ -125,8 +130,12 @@ class Desk:
     def tick(self, now: float, *, hurry: bool = False) -> tuple[list[Delivery], list[PingCall]]:
         """What is to be sent now, all records that there are having been taken. In a `hurry`
         nothing waits for company."""
-        self._learnt_before = None  # the clock may be set back behind it
-        self._add(self._conditions.tick(now), now)
+        if self._begun:  # the clock may be set back behind it
+            self._begun, self._begun_changed = 0.0, True
+        due = self._conditions.due()
+        if due is not None and due <= now:
+            self.revision += 1
+            self._add(self._conditions.tick(now), now)
         deliveries = self._gathering.tick(now, hurry=hurry)
         return deliveries, self._pings.tick(now)
 
@@ -161,16 +170,18 @@ class Desk:
     def changed(self) -> Rooms:
         """What is to be kept that has changed since the last call; None: the key is to be
         forgotten."""
-        rooms = {
+        rooms: dict[str, dict[str, Any]] = {
             "conditions": self._conditions.changed(),
             "pings": self._pings.changed(),
             "gathering": self._gathering.changed(),
             "tallies": self.tallies.changed(),
             "counts": dict(self.counts) if self._counts_changed else {},
-            "desk": self._untold,
+            "desk": {"begun": self._begun} if self._begun_changed else {},
         }
-        self._counts_changed = False
-        self._untold = {}
+        self._counts_changed = self._begun_changed = False
+        for room, gone in self._unreadable.items():
+            rooms[room] = {**gone, **rooms[room]}
+        self._unreadable.clear()
         return {room: values for room, values in rooms.items() if values}
 
     def known(self) -> Rooms:
@@ -217,6 +228,7 @@ class Desk:
             return make(known.get(room, {}))
         except _UNREADABLE:
             self.damaged.append(room)
+            self._unreadable[room] = dict.fromkeys(known.get(room, {}))
             return None
 
 

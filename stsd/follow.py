@@ -91,24 +91,21 @@ class Follower:
 
     def batch(self, limit: int) -> list[Record]:
         """The next records, in the order in which they were written, at most so many; none: that
-        is all there is by now. Raises OSError."""
-        if self._page is not None and not self._page.holds(self._cursor):
-            self.close()
+        is all there is by now. Raises OSError, which loses nothing: the next call goes on from the
+        cursor."""
         records: list[Record] = []
-        while len(records) < limit:
-            page = self._page or self._find()
-            if page is None:
-                break
-            lines = page.lines(limit - len(records))
-            if not lines:
-                following = self._following(page)
-                if following is None:
+        try:
+            if self._page is not None and not self._page.holds(self._cursor):
+                self.close()
+            while len(records) < limit:
+                more = self._more(limit - len(records))
+                if more is None:
                     break
-                lines = page.lines(limit - len(records))  # to which nobody appends any more
-                if not lines:
-                    self._turn_to(*following)
-                    continue
-            records += self._taken(page, lines)
+                records += more
+        except OSError:
+            self.close()
+            if not records:
+                raise
         return records
 
     def news(self) -> Iterator[Record]:
@@ -121,6 +118,22 @@ class Follower:
         if self._page is not None:
             self._page.close()
             self._page = None
+
+    def _more(self, limit: int) -> list[Record] | None:
+        """Some more records, be it none of the lines that were read; None: that is all."""
+        page = self._page or self._find()
+        if page is None:
+            return None
+        lines = page.lines(limit)
+        if not lines:
+            following = self._following(page)
+            if following is None:
+                return None
+            lines = page.lines(limit)  # to which nobody appends any more
+            if not lines:
+                self._turn_to(*following)
+                return []
+        return self._taken(page, lines)
 
     def _taken(self, page: _Plain | _Packed, lines: list[bytes]) -> list[Record]:
         """The records of these lines that have not been read before; the cursor is behind them."""

@@ -59,7 +59,7 @@ def _last_word(record: Mapping[str, Any]) -> str:
 
 def of_lateness(job: Job, deadline: int, success: float | None) -> str:
     """Nothing has succeeded in time."""
-    last = "it never has" if success is None else f"the last success ended {_when(job, success)}"
+    last = "none is known" if success is None else f"the last success ended {_when(job, success)}"
     return f"no success by its deadline, {_when(job, deadline)}; {last}"
 
 

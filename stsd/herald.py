@@ -39,6 +39,8 @@ MOST_BATCHES = 10
 """Records at a time, and in a turn of the loop."""
 COMMIT_S = 5.0
 """How long what was read, and told nobody, is in memory alone; it would be read again."""
+REREAD_S = 10.0
+"""After how long a history that cannot be read is tried again without news of it."""
 HURRY_S = 5.0
 """How long the end waits for what is on its way."""
 
@@ -70,7 +72,9 @@ class Herald:
         self._desk = Desk(jobfile.jobs, found.rooms, duty.begun, _new_id, now, anew=anew)
         cursor = None if self._desk.is_new else cursor
         self._follower = Follower(duty.log_dir, self._tell_damage, cursor)
-        self._post = Post(self._selector, os.environ, duty.log_dir, socket.gethostname())
+        self._post = Post(
+            self._selector, os.environ, duty.jobfile, duty.log_dir, socket.gethostname()
+        )
         self._tidings = Tidings(wire)
         self._say = self._tidings.say
         self._bulletin = Bulletin(self._selector, duty.log_dir, os.getppid(), self._say)
@@ -78,6 +82,7 @@ class Herald:
         self._is_behind = True
         self._has_news = False
         self._read_after = 0.0
+        self._reread_at: float | None = None
         self._events = 0
         self._unsafe_since: float | None = None
         self._hurried = False
@@ -104,11 +109,13 @@ class Herald:
                 self._take(self._post.hear(key.fd))
             else:
                 self._bulletin.hear(time.monotonic())
-        if self._is_behind or (self._has_news and time.monotonic() >= self._read_after):
-            self._has_news = False
+        knows_all = hurry or not self._has_news
+        if self._is_to_read(time.monotonic()):
+            self._has_news, self._reread_at = False, None
             self._is_behind = self._read()
+            knows_all = not self._is_behind
         now, mono = time.time(), time.monotonic()
-        if not self._is_behind:
+        if knows_all:  # else what is late may not be so
             self._decide(now, hurry=hurry)
         self._keep(now, mono)
         self._take(self._post.tend(self._desk.jobs, now, mono))
@@ -123,7 +130,7 @@ class Herald:
         now, mono = time.time(), time.monotonic()
         sleeps = [at - mono for at in self._dues() if at is not None]
         due = self._desk.due()
-        if due is not None and not self._is_behind:
+        if due is not None and not (self._is_behind or self._has_news):
             sleeps.append(due - now)
         return max(0.0, min(sleeps)) if sleeps else None
 
@@ -134,9 +141,13 @@ class Herald:
             self._bulletin.due(),
             self._tidings.due(),
             None if self._unsafe_since is None else self._unsafe_since + COMMIT_S,
-            self._read_after if self._has_news else None,
+            self._read_after if self._has_news else self._reread_at,
             0.0 if self._hurried or self._is_behind else None,
         )
+
+    def _is_to_read(self, mono: float) -> bool:
+        at = self._read_after if self._has_news else self._reread_at
+        return self._is_behind or (at is not None and mono >= at)
 
     def _listen(self, mono: float) -> None:
         """Wait for the daemon's words, but not all the time while there are many of them."""
@@ -193,8 +204,9 @@ class Herald:
         for _ in range(MOST_BATCHES):
             try:
                 records = self._follower.batch(BATCH)
-            except OSError as error:  # the next news may find it mended
+            except OSError as error:
                 self._say("error", "history_not_read", error=str(error))
+                self._reread_at = time.monotonic() + REREAD_S
                 return False
             if not records:
                 return False
@@ -203,7 +215,7 @@ class Herald:
             for record in records:
                 try:
                     self._desk.take(record, now)
-                except (KeyError, TypeError, ValueError):
+                except (KeyError, TypeError, ValueError, OverflowError):
                     self._tell_damage(self._duty.log_dir / "history", repr(record).encode())
             self._unsafe_since = self._unsafe_since or time.monotonic()
         return True
@@ -266,7 +278,7 @@ class Herald:
         """Send what has gathered, as far as that can be done in HURRY_S."""
         until = time.monotonic() + HURRY_S
         self._is_leaving = self._is_behind = True
-        while self._is_behind:
+        while self._is_behind and time.monotonic() < until:  # the next herald goes on from there
             self._turn(0.0, hurry=True)
         while not self._post.is_idle and (left := until - time.monotonic()) > 0:
             self._turn(left, hurry=True)

@@ -115,10 +115,12 @@ class HeraldLink:
             self._herald.wire.tell("news", True)
 
     def held(self, error: str | None) -> None:
-        """The history cannot be written, for this reason; or it can again (None)."""
+        """The history cannot be written, for this reason; or it can again (None), and has what
+        has waited for that."""
         self._held = error
         if self._herald is not None:
             self._herald.wire.tell("held", error)
+            self.news()
 
     def hear(self, mono: float) -> None:
         """A descriptor is ready."""

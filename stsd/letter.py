@@ -30,13 +30,15 @@ class Told:
 @dataclass(frozen=True, slots=True)
 class Letter:
     """One delivery. `host` is the machine it comes from; `dropped` notices were too many to be
-    kept; `test`: somebody tries whether it arrives, and nothing has happened."""
+    kept; `test`: somebody tries whether it arrives, and nothing has happened. `jobfile` is what a
+    command has to be told to know of the jobs; empty: it finds that by itself."""
 
     delivery: str
     host: str
     told: tuple[Told, ...]
     dropped: int = 0
     test: bool = False
+    jobfile: str = ""
 
     @property
     def alone(self) -> Told | None:

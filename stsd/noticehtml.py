@@ -21,6 +21,7 @@ from stsd.noticewords import (
     headline,
     more,
     output_heading,
+    overview,
     subject,
     summary,
     time_of_day,
@@ -93,7 +94,7 @@ def _cards(letter: Letter) -> Iterator[str]:
         )
     alone = letter.alone
     if alone is not None:
-        yield _card(alone.notice.event, _whole(alone, alone.tail))
+        yield _card(alone.notice.event, _whole(alone, alone.tail, letter.jobfile))
         return
     yield (
         f'<h1 style="margin:4px 4px 12px;font-size:19px;line-height:1.3;{_ANYWHERE}" class="soft">'
@@ -101,11 +102,12 @@ def _cards(letter: Letter) -> Iterator[str]:
     )
     if len(letter.told) <= IN_FULL and not letter.dropped:
         for told in by_weight(letter.told):
-            yield _card(told.notice.event, _whole(told, told.tail[-_LINES_IN_DIGEST:]))
+            tail = told.tail[-_LINES_IN_DIGEST:]
+            yield _card(told.notice.event, _whole(told, tail, letter.jobfile))
         return
     for event, group, hidden in listed(letter, _MOST):
         yield _card(event, _list(event, group, hidden))
-    yield f'<div style="margin:0 4px">{_command("stsd status")}</div>'
+    yield f'<div style="margin:0 4px">{_command(overview(letter.jobfile))}</div>'
 
 
 def _card(event: Event, inside: str) -> str:
@@ -117,7 +119,7 @@ def _card(event: Event, inside: str) -> str:
     )
 
 
-def _whole(told: Told, tail: tuple[str, ...]) -> str:
+def _whole(told: Told, tail: tuple[str, ...], jobfile: str) -> str:
     """One notice with all that is known of it."""
     notice = told.notice
     parts = [
@@ -143,7 +145,7 @@ def _whole(told: Told, tail: tuple[str, ...]) -> str:
             f"border:1px solid #d1d9e0;border-radius:4px;{_MONO};font-size:12px;line-height:1.45;"
             f'white-space:pre-wrap;{_ANYWHERE}">{lines}</pre>'
         )
-    parts.append(_command(more(notice)))
+    parts.append(_command(more(notice, jobfile)))
     return "\n".join(parts)
 
 

@@ -19,6 +19,7 @@ from stsd.noticewords import (
     heading,
     more,
     output_heading,
+    overview,
     sentence,
     summary,
     time_of_day,
@@ -88,7 +89,8 @@ def test_notice(letter: Letter) -> str:
 
 
 def _more(letter: Letter) -> str:
-    return "stsd status" if letter.alone is None else more(letter.alone.notice)
+    alone, jobfile = letter.alone, letter.jobfile
+    return overview(jobfile) if alone is None else more(alone.notice, jobfile)
 
 
 def _fitted(build: Callable[[Measure], str], room: int | None) -> str:
@@ -120,7 +122,7 @@ def _lines(letter: Letter, measure: Measure, *, titled: bool) -> list[str]:
     for number, told in enumerate(by_weight(letter.told)):
         parts += ["", _RULE, ""] if number else []
         parts += [sentence(told.notice), *_details(told, min(measure.lines, _LINES_IN_DIGEST))]
-        parts += ["", f"More: {more(told.notice)}"]
+        parts += ["", f"More: {more(told.notice, letter.jobfile)}"]
     return parts
 
 

@@ -6,6 +6,7 @@ once, so that no line ends, no header begins and no terminal obeys where nobody 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -162,18 +163,29 @@ def output_heading(told: Told, shown: int) -> str:
     return f"The end of its output{of_how_much}"
 
 
-def more(notice: Notice) -> str:
-    """The command that shows more."""
+def more(notice: Notice, jobfile: str) -> str:
+    """The command that shows more, fit to be pasted; for `jobfile` see `stsd.letter.Letter`."""
     job = escaped(notice.job)
     if notice.event in (Event.MISSED, Event.SKIPPED) and notice.scheduled is not None:
-        return f"stsd why {job} --at {rfc3339(notice.scheduled)}"
+        return _command(jobfile, "why", job, "--at", rfc3339(notice.scheduled))
     if notice.event is Event.HELD:
-        return "stsd status"
+        return overview(jobfile)
     if notice.run:
-        printed = notice.output is not None
-        what = "logs" if printed else "logs -f" if is_running(notice) else "history --run"
-        return f"stsd {what} {escaped(notice.run)}"
-    return f"stsd history {job}"
+        if notice.output is not None:
+            return _command(jobfile, "logs", escaped(notice.run))
+        what = ("logs", "-f") if is_running(notice) else ("history", "--run")
+        return _command(jobfile, *what, escaped(notice.run))
+    return _command(jobfile, "history", job)
+
+
+def overview(jobfile: str) -> str:
+    """The command that shows how all jobs fare."""
+    return _command(jobfile, "status")
+
+
+def _command(jobfile: str, name: str, *words: str) -> str:
+    named = ("-c", escaped(shlex.quote(jobfile))) if jobfile else ()
+    return " ".join(("stsd", name, *named, *words))
 
 
 def is_running(notice: Notice) -> bool:

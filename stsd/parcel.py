@@ -1,7 +1,7 @@
 """A delivery as it is handed to the child that carries it out: one JSON object, made by the herald.
 
     {"id": "…", "kind": "notice", "target": {"means", "address", "secret", "shell", "argv"},
-     "variables": {…}, "host": "…", "log_dir": "/…", "dropped": 0, "test": false,
+     "variables": {…}, "host": "…", "jobfile": "/…", "log_dir": "/…", "dropped": 0, "test": false,
      "notices": [{"notice": {…}, "description": "…", "zone": "Europe/Berlin", "next": 1.0}, …]}
     {"id": "…", "kind": "ping", "url": "…", "body": "…", "output": "…", "log_dir": "/…",
      "variables": {…}}
@@ -22,6 +22,9 @@ from stsd.notices import Means, Notice, Target, notice_fields
 from stsd.triggers import schedule_for
 from stsd.wallclock import LAST_INSTANT
 
+FOUND_ANYWHERE = Path("/etc/stsd/jobs.toml")
+"""The jobfile that no command has to be told of, wherever it is called."""
+
 
 def item_for(
     delivery: str,
@@ -29,6 +32,7 @@ def item_for(
     notices: Iterable[Notice],
     jobs: Mapping[str, Job],
     *,
+    jobfile: Path,
     log_dir: Path,
     host: str,
     now: float,
@@ -36,7 +40,8 @@ def item_for(
     test: bool = False,
 ) -> dict[str, Any]:
     """The item that tells a target of these notices; `now` is a reading of the wall clock. Of a job
-    that is not among `jobs` any more only the notice itself is told."""
+    that is not among `jobs`, those of the `jobfile` (absolute), any more only the notice itself is
+    told."""
     notices = tuple(notices)
     known = {each.job: jobs[each.job] for each in notices if each.job in jobs}
     return {
@@ -45,6 +50,7 @@ def item_for(
         "target": asdict(target),
         "variables": surroundings(target, known.values()) if known else {},
         "host": host,
+        "jobfile": "" if jobfile == FOUND_ANYWHERE else str(jobfile),
         "log_dir": str(log_dir),
         "dropped": dropped,
         "test": test,

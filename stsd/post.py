@@ -37,16 +37,18 @@ class Came:
 
 class Post:
     """All that is on its way. `selector` gets descriptors with a Couriers as their data: they are
-    to be handed to `hear`. `host` is the name of this machine."""
+    to be handed to `hear`. `host` is the name of this machine; `jobfile` is absolute."""
 
     def __init__(
         self,
         selector: selectors.BaseSelector,
         environ: Mapping[str, str],
+        jobfile: Path,
         log_dir: Path,
         host: str,
     ) -> None:
         self._couriers = Couriers(selector, environ)
+        self._jobfile = jobfile
         self._log_dir = log_dir
         self._host = host
         self._out: dict[str, Delivery | PingCall] = {}
@@ -99,6 +101,7 @@ class Post:
             delivery.target,
             delivery.notices,
             jobs,
+            jobfile=self._jobfile,
             log_dir=self._log_dir,
             host=self._host,
             now=now,

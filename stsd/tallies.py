@@ -111,6 +111,7 @@ class Tallies:
                 self._by_job[job] = tally_of(fields)
             except (KeyError, TypeError, ValueError, AttributeError):
                 self.damaged.append(job)
+                self._changed.add(job)
 
     def __len__(self) -> int:
         return len(self._by_job)

@@ -23,7 +23,7 @@ def body_of(letter: Letter) -> bytes:
         "delivery": letter.delivery,
         "host": letter.host,
         "test": letter.test,
-        "notices": [_fields(told) for told in letter.told],
+        "notices": [_fields(told, letter.jobfile) for told in letter.told],
         "dropped": letter.dropped,
     }
     return json.dumps(fields, ensure_ascii=True, allow_nan=False).encode()
@@ -38,7 +38,7 @@ def signature(body: bytes, secret: str, now: int) -> str:
     return f"t={now},v1={digest}"
 
 
-def _fields(told: Told) -> dict[str, object]:
+def _fields(told: Told, jobfile: str) -> dict[str, object]:
     notice = told.notice
     return {
         "event": notice.event.value,
@@ -68,7 +68,7 @@ def _fields(told: Told) -> dict[str, object]:
         "count": notice.count,
         "reminder": notice.reminder,
         "ended": [event.value for event in notice.ended],
-        "more": more(notice),
+        "more": more(notice, jobfile),
     }
 
 

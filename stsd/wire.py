@@ -65,7 +65,7 @@ class Wire:
                 self._unsent = self._unsent[self.socket.send(self._unsent) :]
             except BlockingIOError:
                 return
-            except (BrokenPipeError, ConnectionResetError):
+            except OSError:  # nobody is there, or there is no memory for it
                 self._is_heard = False
                 self.ended = True
 
@@ -77,7 +77,7 @@ class Wire:
                 piece = self.socket.recv(_AT_ONCE)
             except BlockingIOError:
                 break
-            except ConnectionResetError:
+            except OSError:
                 piece = b""
             self._read += piece
             if not piece or len(self._read) > LONGEST_LINE:

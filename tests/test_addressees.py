@@ -83,6 +83,10 @@ def test_an_address_gets_the_variables_of_the_first_job() -> None:
         (Target(Means.MESSAGE, "slack://TokenA/TokenB/TokenC"), "slack://…"),
         (Target(Means.MESSAGE, "tgram://123:key/1"), "tgram://…"),
         (Target(Means.MESSAGE, "mailto://${HOST}/"), "mailto://…"),
+        (Target(Means.MESSAGE, "mailto://me:pass/word@mx.example.com"), "mailto://…"),
+        (Target(Means.MESSAGE, "mailto://me:p@ss/word@mx.example.com"), "mailto://…"),
+        (Target(Means.MESSAGE, "mailto://me:pass?word@mx.example.com"), "mailto://…"),
+        (Target(Means.MESSAGE, "mailto://[2001:db8::1]:25/"), "mailto://[2001:db8::1]:25"),
         (Target(Means.MESSAGE, "${OPS}"), "${OPS}"),
         (Target(Means.MESSAGE, "nothing of the kind"), "message …"),
         (
@@ -91,6 +95,7 @@ def test_an_address_gets_the_variables_of_the_first_job() -> None:
         ),
         (Target(Means.COMMAND, argv=("mail", "-s", "key")), "command mail"),
         (Target(Means.COMMAND, shell="curl -H 'Key: x' y"), "command curl"),
+        (Target(Means.COMMAND, shell="KEY=x tell-them"), "command …"),
     ],
 )
 def test_a_target_is_named_without_its_secrets(target: Target, name: str) -> None:

@@ -56,6 +56,12 @@ def test_every_key_of_telling_arrives() -> None:
     assert made.slow == Slow(factor=2.0)
 
 
+def test_an_address_that_apprise_alone_can_take_apart_is_left_to_it() -> None:
+    address = "mailto://me:pa[ss@mx.example.com"
+    made = job(f'notify = {{ to = "{address}" }}').notify
+    assert made == Notify((Target(Means.MESSAGE, address),), ON_BY_DEFAULT)
+
+
 def test_a_lone_recipient_needs_no_brackets_and_is_told_of_the_usual() -> None:
     assert job(f"notify = {{ {TO} }}").notify == Notify((MAIL,), ON_BY_DEFAULT)
 

@@ -287,7 +287,7 @@ def test_a_success_after_the_deadline_is_late_though_it_is_read_before_anybody_l
     story.now = DEADLINE + 10
     late, recovered = story.end(at=DEADLINE + 5)
     assert (late.event, late.at) == (Event.LATE, DEADLINE)
-    assert late.why.endswith("; it never has")
+    assert late.why.endswith("; none is known")
     assert recovered.ended == (Event.LATE,)
 
 

@@ -112,6 +112,29 @@ def test_what_a_child_leaves_unanswered_has_failed_and_may_have_been_told(
     assert "12345" not in second.said
 
 
+def test_what_a_child_says_last_counts_though_it_ends_while_it_is_listened_to(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    child_is(
+        monkeypatch,
+        tmp_path,
+        """
+        for item in items:
+            print(json.dumps({"id": item["id"], "ok": True, "said": ""}), flush=True)
+        """,
+    )
+    look = os.waitid
+
+    def at_its_end(*asked: int) -> os.waitid_result | None:
+        wait_for(lambda: look(*asked) is not None, "the end of the child", 30)
+        return look(*asked)
+
+    monkeypatch.setattr(os, "waitid", at_its_end)
+    loop.couriers.send(ITEMS, soon())
+    told = loop.couriers.hear(next(iter(loop.selector.get_map())))
+    assert [(each.id, each.ok) for each in told] == [("1", True), ("2", True)]
+
+
 def test_a_child_that_is_killed_has_failed(
     loop: Loop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

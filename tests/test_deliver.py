@@ -88,7 +88,12 @@ def item(
 ) -> dict[str, Any]:
     """The item that tells a target of a failure, or of these."""
     told = notices or (notice(),)
-    fields: dict[str, Any] = {"log_dir": log_dir, "host": "db1", "now": DUE + 5.0}
+    fields: dict[str, Any] = {
+        "jobfile": Path("/etc/stsd/jobs.toml"),
+        "log_dir": log_dir,
+        "host": "db1",
+        "now": DUE + 5.0,
+    }
     return item_for("5f1c", target, told, {job.name: job}, **(fields | known))
 
 
@@ -578,7 +583,12 @@ def test_an_output_that_cannot_be_read_does_not_keep_the_news_back(web: Web, log
 
 def test_a_job_that_is_gone_is_told_of_all_the_same(web: Web, log_dir: Path) -> None:
     web.answers["/x"] = lambda handler: handler.reply(200)
-    fields: dict[str, Any] = {"log_dir": log_dir, "host": "db1", "now": DUE + 5.0}
+    fields: dict[str, Any] = {
+        "jobfile": Path("/etc/stsd/jobs.toml"),
+        "log_dir": log_dir,
+        "host": "db1",
+        "now": DUE + 5.0,
+    }
     (answer,) = run(item_for("5f1c", hook(web.url("/x")), [notice()], {}, **fields))
     assert answer["ok"]
     (found,) = json.loads(web.asked[0].body)["notices"]

@@ -86,6 +86,17 @@ def test_of_what_happened_before_it_was_asked_for_nobody_is_told() -> None:
     assert [(notice.event, notice.count) for notice in delivery.notices] == [(Event.FAILED, 2)]
 
 
+def test_what_was_not_learnt_to_its_end_is_learnt_by_the_next_one() -> None:
+    stored, desk = Stored(), desk_of(JOB, begun=NOW)
+    desk.take(finished(NOW - 7200, Outcome.SUCCEEDED), NOW)
+    stored.keep(desk)
+    later = NOW + 60
+    again = desk_of(JOB, replace(JOB, name="b"), rooms=stored.rooms, begun=later, now=later)
+    again.take(finished(NOW - 3600), later)
+    again.take(finished(NOW + 5, job="b"), later)
+    assert [[n.job for n in d.notices] for d in delivered(again, later + 100)] == [["b"]]
+
+
 def test_a_clock_that_is_set_back_keeps_nothing_from_being_told() -> None:
     begun = NOW + 10 * 365 * 86400  # it was ten years ahead
     desk = desk_of(JOB, begun=begun, now=begun)
@@ -164,6 +175,9 @@ def test_a_room_that_cannot_be_read_costs_no_more_than_itself(room: str) -> None
     assert again.is_new == (room == "conditions")
     told = delivered(again, NOW + 31)
     assert len(told) == (0 if room == "gathering" else 1)
+    stored.rooms = rooms
+    stored.keep(again)
+    assert desk_of(JOB, rooms=stored.rooms, now=NOW + 40).damaged == []
 
 
 def test_when_all_is_read_anew_no_run_is_counted_twice() -> None:
@@ -198,6 +212,18 @@ def test_jobs_that_nobody_asks_about_are_counted_and_not_judged() -> None:
     assert delivered(desk, NOW + 100) == []
     assert dict(desk.tallies.items())["s"].runs[Outcome.FAILED] == 1
     assert set(desk.jobs) == {"a"}
+
+
+def test_how_a_job_stands_is_news_though_nobody_is_told() -> None:
+    desk = desk_of(replace(JOB, notify=None, max_age=60.0))
+    before = desk.revision
+    assert delivered(desk, NOW + 100) == []
+    assert desk.standing() == {"a": ["silent"]}
+    assert desk.revision > before
+    before = desk.revision
+    desk.held("No space left on device", NOW + 101)
+    assert desk.standing() == {"a": ["silent", "held"]}
+    assert desk.revision > before
 
 
 def test_a_job_that_leaves_the_jobfile_is_told_of_no_more() -> None:

@@ -3,6 +3,7 @@ twice, and however many there are, few are read at a time."""
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -15,11 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stsd import follow
 from stsd.follow import Cursor, Follower, cursor_of, end_of
 from stsd.history import History
 from stsd.model import SkipReason, TriggerKind
 from stsd.records import Skipped, encode
 from stsd.retention import Limits, keep
+from stsd.segments import Segment, segments
 
 T0 = 1_795_255_200  # 2026-11-21T10:00:00Z
 DAY = 86400
@@ -103,6 +106,23 @@ def test_a_history_that_does_not_exist_yet_is_followed_from_its_first_record(pas
     assert past.news() == []
     past.write(1)
     assert past.news() == [1]
+
+
+def test_a_disk_that_fails_between_two_days_costs_no_record(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    past.write(1, 2)
+    past.write(3, day=1)
+    fails = iter((False, True))
+
+    def failing(log_dir: Path) -> list[Segment]:
+        if next(fails, False):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return segments(log_dir)
+
+    monkeypatch.setattr(follow, "segments", failing)
+    assert past.news() == [1, 2]
+    assert past.news() == [3]
 
 
 def test_what_is_added_is_read_once_also_across_midnights(past: Past) -> None:

@@ -9,16 +9,22 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from stsd import herald
 from stsd.child import process_of
+from stsd.herald import Duty, Herald
 from stsd.history import History
 from stsd.model import Outcome, TriggerKind
+from stsd.outbox import Outbox
 from stsd.records import Finished
 from stsd.wire import Wire
 from tests.support import DEADLINE_S, wait_for
+
+pytestmark = pytest.mark.slow
 
 PATIENCE_S = 60.0
 
@@ -34,6 +40,7 @@ class Stage:
         self._history = History(folder / "log")
         self._processes: list[subprocess.Popen[bytes]] = []
         self._wires: list[Wire] = []
+        self._ends: list[socket.socket] = []
         (folder / "state").mkdir()
         self.write("a")
 
@@ -64,6 +71,17 @@ class Stage:
             )
         self._wires.append(Wire(ours))
         return self._wires[-1]
+
+    def begin(self) -> Herald:
+        """A herald within this process, whose turns are the test's."""
+        ours, theirs = socket.socketpair()
+        self._wires.append(Wire(ours))
+        self._ends.append(theirs)
+        duty = Duty(
+            self.folder / "jobs.toml", self.folder / "log", self.folder / "state", self.begun
+        )
+        outbox = Outbox(duty.state_dir, time.time())
+        return Herald(duty, Wire(theirs), outbox, outbox.load())
 
     def hear(self, condition: Callable[[], Any], what: str) -> Any:
         def met() -> Any:
@@ -106,8 +124,8 @@ class Stage:
         return found
 
     def close(self) -> None:
-        for wire in self._wires:
-            wire.close()
+        for end in (*self._wires, *self._ends):
+            end.close()
         for process in self._processes:
             process.kill()
             process.wait(DEADLINE_S)
@@ -214,6 +232,59 @@ def test_a_target_that_fails_is_told_of_with_its_name_and_what_it_said(stage: St
     targets = [each for said in stage.said for each in said.get("targets", {}).values() if each]
     assert targets[-1]["waiting"] == 1
     assert "it is broken" in targets[-1]["problem"]
+
+
+def test_nothing_is_late_before_the_news_are_read(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead_s = 0.0
+    clock = SimpleNamespace(time=lambda: time.time() + ahead_s, monotonic=time.monotonic)
+    monkeypatch.setattr(herald, "time", clock)
+    stage.write("a", extra='max_age = "100s"\n')
+    stage.fail(ago_s=50, outcome=Outcome.SUCCEEDED)
+    ours = stage.begin()
+    ours._turn(0.0)
+    stage.fail(ago_s=-40, outcome=Outcome.SUCCEEDED)
+    ahead_s = 60.0  # the first one is too old by now
+    (wire,) = stage._wires
+    wire.tell("news", True)
+    wire.flush()
+    ours._turn(0.0)
+    wire.socket.shutdown(socket.SHUT_WR)
+    ours.run()
+    assert stage.told() == []
+
+
+def test_who_has_much_left_to_read_ends_in_time_and_the_next_one_reads_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("BATCH", "MOST_BATCHES"):
+        monkeypatch.setattr(herald, name, 1)
+    monkeypatch.setattr(herald, "HURRY_S", 0.0)
+    for _ in range(5):
+        stage.fail()
+    stage.fail(outcome=Outcome.SUCCEEDED)
+    ours = stage.begin()
+    stage._wires[-1].socket.shutdown(socket.SHUT_WR)
+    ours.run()
+    assert len(ours._follower.batch(10)) == 5
+    stage.start()
+    assert stage.end() == 0
+    assert stage.told() == [("failed", "a"), ("recovered", "a")]
+
+
+@pytest.mark.slow
+def test_a_history_that_could_not_be_read_is_read_without_any_news(stage: Stage) -> None:
+    stage.fail()
+    history = stage.folder / "log" / "history"
+    history.rename(stage.folder / "aside")
+    history.touch()
+    stage.start()
+    stage.hear(lambda: stage.logged("history_not_read"), "the complaint")
+    history.unlink()
+    (stage.folder / "aside").rename(history)
+    stage.hear(stage.conditions, "the conditions")
+    assert stage.end() == 0
 
 
 @pytest.mark.slow

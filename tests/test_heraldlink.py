@@ -181,6 +181,13 @@ def test_news_held_and_reload_are_told_and_then_there_is_nothing_to_do(loop: Loo
     assert loop.link.patience(loop.now().mono) is None
 
 
+def test_a_history_that_can_be_written_again_has_news(loop: Loop) -> None:
+    loop.link.serve(jobfile(WATCHED), loop.now().mono)
+    loop.until(lambda: any("news" in line for line in loop.heard), "the first news")
+    loop.link.held(None)
+    loop.until(lambda: loop.heard[-1] == {"held": None, "news": True}, "what has waited")
+
+
 def test_what_the_herald_says_is_passed_on(loop: Loop) -> None:
     loop.herald_is(
         """
@@ -201,6 +208,7 @@ def test_what_the_herald_says_is_passed_on(loop: Loop) -> None:
     assert loop.logs_of("x") == []
 
 
+@pytest.mark.slow
 def test_one_that_dies_is_mourned_and_followed_by_another_later_and_later(loop: Loop) -> None:
     loop.herald_is('sys.exit("RuntimeError: no such thing")')
     loop.link.serve(jobfile(WATCHED), loop.now().mono)

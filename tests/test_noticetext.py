@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import pytest
 
 from stsd.letter import Letter
+from stsd.noticehtml import page
 from stsd.notices import Event, Notice
 from stsd.noticetext import listed, markdown, plain
 from stsd.noticewords import headline, more, subject
@@ -140,7 +143,22 @@ def test_a_subject_stays_short_however_long_the_reason() -> None:
     ],
 )
 def test_the_command_that_shows_more_is_one_that_knows_it(known: Notice, command: str) -> None:
-    assert more(known) == command
+    assert more(known, "") == command
+
+
+def test_a_command_names_the_jobfile_that_it_would_not_find() -> None:
+    known = replace(THREE, jobfile="/srv/my jobs.toml")
+    assert more(notice(), known.jobfile) == (
+        "stsd logs -c '/srv/my jobs.toml' backup@20261121T023000Z"
+    )
+    assert "\nMore: stsd history -c '/srv/my jobs.toml' report\n" in plain(known)
+    for text in (plain(known), markdown(known)):
+        assert "More: stsd status -c '/srv/my jobs.toml'" in text.replace("`", "")
+    for text in (plain(known), markdown(known), unescape(page(known))):
+        assert text.count("stsd logs -c '/srv/my jobs.toml'") == 2
+    assert "stsd status -c '/srv/my jobs.toml'" in unescape(
+        page(replace(MANY, jobfile=known.jobfile))
+    )
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_a_test_looks_like_the_last_run(tmp_path: Path, web: Web) -> None:
         stsd.run("notify", "--test", "backup", "--event", "failed")
     (told,) = json.loads(web.asked[-1].body)["notices"]
     assert (told["run"], told["tail"]) == (record["run"], ["hello"])
-    assert told["more"] == f"stsd logs {record['run']}"
+    assert told["more"] == f"stsd logs -c {stsd.jobfile} {record['run']}"
 
 
 def test_a_secret_of_the_job_is_used_and_not_shown(tmp_path: Path, web: Web) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from stsd.cli.common import SYSTEM_JOBFILE
 from stsd.model import ArgvTask, Job, Secret, ShellTask, When
 from stsd.notices import Event, Means, Target, notice_of
 from stsd.parcel import item_for, ping_item
@@ -25,7 +26,12 @@ TARGET = Target(Means.WEBHOOK, address="https://x.example.com/${KEY}")
 
 
 def item(*notices: Any, job: Job = JOB, **known: Any) -> dict[str, Any]:
-    fields: dict[str, Any] = {"log_dir": Path("/log"), "host": "db1", "now": DUE + 5.0}
+    fields: dict[str, Any] = {
+        "jobfile": Path("/jobs.toml"),
+        "log_dir": Path("/log"),
+        "host": "db1",
+        "now": DUE + 5.0,
+    }
     return item_for("5f1c", TARGET, notices or (notice(),), {job.name: job}, **(fields | known))
 
 
@@ -35,6 +41,11 @@ def test_an_item_is_a_line_of_json_that_tells_the_notice_as_it_is() -> None:
     assert notice_of(each["notice"]) == notice()
     assert (each["description"], each["zone"]) == ("Nightly dump", "Europe/Berlin")
     assert (found["id"], found["kind"], found["log_dir"]) == ("5f1c", "notice", "/log")
+
+
+def test_an_item_names_the_jobfile_unless_every_command_finds_it() -> None:
+    assert item()["jobfile"] == "/jobs.toml"
+    assert item(jobfile=SYSTEM_JOBFILE)["jobfile"] == ""
 
 
 def test_an_item_says_where_secrets_are_and_not_what_they_are() -> None:

@@ -37,7 +37,8 @@ class Office:
         self.folder = folder
         self._monkeypatch = monkeypatch
         self.selector = selectors.DefaultSelector()
-        self.post = Post(self.selector, dict(os.environ), folder / "log", "db1")
+        jobfile = folder / "jobs.toml"
+        self.post = Post(self.selector, dict(os.environ), jobfile, folder / "log", "db1")
         self.courier_is(ANSWERS)
         self.sent: list[list[str]] = []
         send = couriers.Couriers.send

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import selectors
 import socket
 from collections.abc import Iterator
@@ -46,6 +48,20 @@ def test_what_nobody_reads_makes_no_queue_and_the_newest_comes_through(
     heard += theirs.heard()
     assert heard[-1] == {"gauges": {"running": 19_999}}
     assert len(heard) < 20_000
+
+
+def test_a_line_that_cannot_be_held_any_more_has_ended_and_nothing_else() -> None:
+    class Poor(socket.socket):
+        def send(self, *_: object) -> int:
+            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+    ours, theirs = socket.socketpair()
+    with theirs, Poor(fileno=ours.detach()) as end:
+        wire = Wire(end)
+        wire.tell("news", True)
+        wire.flush()
+        assert wire.ended
+        assert not wire.has_unsent
 
 
 def test_of_a_word_that_waits_objects_are_merged_and_lists_joined_up_to_a_bound(

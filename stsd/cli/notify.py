@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise unknown_job(arguments.job, jobfile.jobs, path)
     notify, events = _asked_for(job, arguments.event or [])
     log_dir = files_of(jobfile.settings, path).log_dir
-    trials = _tried(job, notify, events, log_dir)
+    trials = _tried(job, notify, events, path.absolute(), log_dir)
     if arguments.json:
         for trial in trials:
             print_json(
@@ -136,11 +136,13 @@ def _row(trial: _Trial) -> list[Any]:
 # -- what is told
 
 
-def _tried(job: Job, notify: Notify, events: list[Event], log_dir: Path) -> list[_Trial]:
+def _tried(
+    job: Job, notify: Notify, events: list[Event], jobfile: Path, log_dir: Path
+) -> list[_Trial]:
     """All targets are told at the same time, so that one that hangs holds up no other."""
     last, now = _last_run(job, log_dir), time.time()
     notices = [_sample(event, job, now, last) for event in events]
-    started = [_begun(target, notices, job, log_dir, now) for target in notify.to]
+    started = [_begun(target, notices, job, jobfile, log_dir, now) for target in notify.to]
     trials = []
     with working("telling"):
         for target, child in zip(notify.to, started, strict=True):
@@ -155,7 +157,7 @@ def _tried(job: Job, notify: Notify, events: list[Event], log_dir: Path) -> list
 
 
 def _begun(
-    target: Target, notices: list[Notice], job: Job, log_dir: Path, now: float
+    target: Target, notices: list[Notice], job: Job, jobfile: Path, log_dir: Path, now: float
 ) -> subprocess.Popen[bytes]:
     """The process that tells a target of all of it, one after the other."""
     host, jobs = socket.gethostname(), {job.name: job}
@@ -165,6 +167,7 @@ def _begun(
             target,
             [notice],
             jobs,
+            jobfile=jobfile,
             log_dir=log_dir,
             host=host,
             now=now,

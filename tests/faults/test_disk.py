@@ -57,6 +57,31 @@ def test_g3_one_fdatasync_for_all_intents_of_a_tick_precedes_every_start(box: Bo
 # -- errors
 
 
+@needs_strace
+@pytest.mark.slow
+def test_what_failed_while_the_disk_did_is_told_once_it_is_back(box: Box) -> None:
+    told, go = box.folder / "told", box.folder / "go"
+    box.write(
+        box.job(
+            "a",
+            f"while [ ! -e {go} ]; do sleep 0.1; done; exit 3",
+            every='"1h"',
+            on_log_failure='"run"',
+            notify=f"{{ on = ['failed'], to = {{ command = 'cat >> {told}' }} }}",
+        )
+    )
+    box.start()
+    assert box.run("trigger", "a").returncode == 0
+    box.wait_for_count("started", 1)
+    with injected(box.pid, "write:error=ENOSPC", *box.history_dir.glob("*.jsonl")):
+        go.touch()
+        box.wait_for_event("history_not_written")
+    box.wait_for_event("history_written_again")
+    wait_for(
+        lambda: told.exists() and '"outcome": "failed"' in told.read_text(), "the failure", 60.0
+    )
+
+
 def held_and_free(box: Box) -> None:
     """Three jobs that are held while nothing can be recorded, and one that goes on."""
     held = "".join(box.job(f"held{n}") for n in range(3))
