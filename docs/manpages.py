@@ -35,7 +35,10 @@ _STATUS = {
 _ENVIRONMENT = {
     "STSD_CONFIG": "The jobfile, where no `-c` says it.",
     "STSD_LOG_LEVEL": "What is logged at least: debug, info, warning or error; else `LOG_LEVEL`.",
+    "STSD_SOCKET": "The control socket to look at, instead of where it usually is.",
     "NO_COLOR": "Anything in it turns colours off.",
+    "FORCE_COLOR": "Anything in it keeps colours in a pipe.",
+    "COLUMNS": "How wide tables may be.",
     "LOGS_DIRECTORY": "Where the logs are, unless the jobfile says it; set by systemd(1).",
     "STATE_DIRECTORY": "Where the state is, unless the jobfile says it; set by systemd(1).",
     "XDG_STATE_HOME": "Below it are both, where nothing else says it; by default ~/.local/state.",
@@ -45,7 +48,9 @@ _FILES = {
     "LOG_DIR/history/": "What ran: one JSON object a line, one file a UTC day.",
     "LOG_DIR/output/JOB/": "What each attempt printed.",
     "LOG_DIR/stsd.log": "The log, with `stsd run --daemon`; else it is standard output.",
-    "STATE_DIR/": "What a restart needs.",
+    "STATE_DIR/": "What a restart needs, and in herald.db what is to be told.",
+    "/run/stsd/control.sock": "Where the commands talk to the daemon; of one without root "
+    "`$XDG_RUNTIME_DIR`/stsd/control.sock.",
 }
 
 
@@ -64,7 +69,8 @@ def commands_page() -> str:
         *paragraph(
             "stsd runs shell commands and Python entry points when they are due, each in a process "
             "of its own, as its jobfile says: see stsd.toml(5). It retries what fails, keeps what "
-            "was printed, and writes one line of history for everything that a schedule demanded."
+            "was printed, tells people what failed, is late or did not happen, and writes one line "
+            "of history for everything that a schedule demanded."
         ),
         *paragraph(
             "The jobfile is the one named by `-c` (`--config`), else by `$STSD_CONFIG`, else "

@@ -26,6 +26,11 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    links = LINK.findall((REPOSITORY / "README.md").read_text())
+    assert {page_name(page) for page in PAGES} - set(links) == {"README.md"}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_every_make_target_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.M))

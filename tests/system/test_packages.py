@@ -124,6 +124,18 @@ def test_lintian_finds_nothing_that_is_not_explained(package: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_pages_alert_rules_and_dashboard_are_packed_as_they_are(package: Path) -> None:
+    words = ["dpkg-deb", "--contents", package]
+    listed = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    folder = "./usr/share/doc/stsd/"
+    packed = {word.removeprefix(folder) for word in listed if word.startswith(folder)}
+    assert {"docs/prometheus/stsd.rules.yml", "docs/grafana/stsd.json", "docs/speed.md"} <= packed
+    assert {name for name in packed if name.endswith(".gz")} == {
+        "changelog.gz",
+        "changelog.Debian.gz",
+    }
+
+
 def test_installing_starts_a_service_with_no_job_enabled(installed: Container) -> None:
     assert installed.run("systemctl", "is-active", "stsd").stdout == "active\n"
     assert installed.run("systemctl", "is-enabled", "stsd").stdout == "enabled\n"
