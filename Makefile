@@ -8,7 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q
 PYTHON ?=
-WORKERS ?= 2
+# The slow tests wait for much of their time, so that three share two processors.
+WORKERS ?= 3
 # Most of the quick tests wait for processes, so that four share two processors well.
 QUICK_WORKERS ?= 4
 # Those of tests/system wait for most of their time, and so have a worker more beside the slow ones.

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from stsd.conditions import Conditions
 from stsd.model import Job, Outcome, Overlap, SkipReason, When
 from stsd.notices import Event, Notice, Notify, Slow
 from tests.support_story import DAILY, NOBODY, Story, a_job, instant
+
+pytestmark = pytest.mark.slow
 
 BEGIN = instant("2026-03-27T12:00:00Z")
 HOUR = 3600.0

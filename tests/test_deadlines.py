@@ -53,6 +53,7 @@ def reckoned(
     return found
 
 
+@pytest.mark.slow
 @given(
     deadline=st.integers(0, 95).map(lambda quarter: quarter * 900),
     due=st.integers(0, 95).map(lambda quarter: quarter * 900),

@@ -360,6 +360,7 @@ def test_after_a_kill_what_was_under_way_goes_out_again_under_its_id() -> None:
 # -- bounds
 
 
+@pytest.mark.slow
 def test_a_target_that_is_down_keeps_the_last_thousand_and_counts_the_rest() -> None:
     world = World(down=[(T0, T0 + 2 * HOUR)])
     for number in range(KEPT + 234):
@@ -403,6 +404,7 @@ def test_a_job_that_flaps_while_its_target_is_down_takes_little() -> None:
     assert delivery.notices[-1].event is Event.RECOVERED
 
 
+@pytest.mark.slow
 def test_a_storm_of_ten_thousand_notices_is_cheap() -> None:
     gathering = Gathering(lambda: "id", {}, T0)
     began = time.process_time()

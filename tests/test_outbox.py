@@ -192,6 +192,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_after_sigkill_each_turn_is_there_wholly_or_not_at_all(boxes: Boxes) -> None:
     chance = random.Random(1)
     last = 0

@@ -11,6 +11,8 @@ import pytest
 from tests.support import Stsd, wait_for
 from tests.support_http import Handler, Web
 
+pytestmark = pytest.mark.slow
+
 
 def arguments_of_children(stsd: Stsd) -> str:
     """The argv of all processes that the daemon has started, as `ps` shows them."""

@@ -18,6 +18,8 @@ from stsd.send_message import masked, place_of, untold_of
 from tests.support_http import Web
 from tests.support_mail import Mailbox
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = Path(__file__).parent.parent / "stsd" / "send_message.py"
 
 

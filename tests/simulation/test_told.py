@@ -5,12 +5,16 @@ from __future__ import annotations
 import random
 from itertools import groupby, pairwise
 
+import pytest
+
 from stsd.conditions import GRACE_S, Conditions
 from stsd.messages import PauseJobs, ResumeJobs
 from stsd.model import Job, Outcome, Overlap, Retry, Run, ShellTask, SkipReason, When
 from stsd.notices import Event, Means, Notice, Notify, Target
 from stsd.records import Finished, Record, Skipped, Started
 from tests.simulation.world import START, Fate, World, jobfile
+
+pytestmark = pytest.mark.slow
 
 DAY = 86400
 MAX_AGE = 5000.0
