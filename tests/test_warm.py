@@ -32,10 +32,10 @@ from tests.support_children import (
     python_for_all,
 )
 
+pytestmark = pytest.mark.slow
+
 MODULE = f"""
 import asyncio, atexit, os, random, sys, threading, time
-
-pytestmark = pytest.mark.slow
 os.write(os.open("imports", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666), b"%d\\n" % os.getpid())
 os.environ["SET_BY_IMPORT"] = "1"
 print("printed while imported")
