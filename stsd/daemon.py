@@ -227,6 +227,7 @@ class Daemon:
     def _obey(self, order: Event) -> None:
         """Do what a person asks, and have it on record before it is answered."""
         self._drive(order)
+        self._drive(Tick())  # it may have made room for what waits
         self._tend_books()
 
     def _perform(self, action: Action) -> Event | None:

@@ -139,10 +139,7 @@ class Scheduler:
     def step(self, event: Event, now: Reading) -> list[Action]:
         """Take in one event; the actions are to be performed in their order."""
         self._watch_the_clock(now)
-        if not isinstance(event, _SETTLED):
-            self._restless = True
-        elif isinstance(event, Tick):
-            self._restless = False
+        self._restless = not isinstance(event, _SETTLED)
         match event:
             case Begin():
                 self._begin(event, now)

@@ -7,11 +7,13 @@ import signal
 import statistics
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from stsd.client import Client, RefusedError
+from stsd.daemon import LONGEST_SLEEP_S
 from stsd.jobfile import load
 from tests.support import DEADLINE_S, Stsd, wait_for
 
@@ -184,3 +186,16 @@ def longest_answer(stsd: Stsd, client: Client, reloads: int) -> float:
         longest = max(longest, time.perf_counter() - begun)
         assert time.monotonic() < deadline
     return longest
+
+
+def test_what_a_reload_makes_room_for_does_not_wait_for_the_next_wake_up(stsd: Stsd) -> None:
+    jobs = "".join(f'[jobs.{name}]\ncommand = "sleep 60"\non_start = true\n' for name in "ab")
+    stsd.write(f"max_running = 1\n{jobs}")
+    stsd.start()
+    stsd.wait_for_record("started", "a")
+    stsd.write(f"max_running = 2\n{jobs}")
+    stsd.signal(signal.SIGHUP)
+    told = datetime.fromisoformat(stsd.wait_for_event("reloaded")["timestamp"])
+    second = wait_for(lambda: stsd.records("started")[1:], "the second start")[0]
+    waited = datetime.fromisoformat(second["at"]) - told
+    assert waited.total_seconds() < LONGEST_SLEEP_S / 2

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import inf
 
 import pytest
 
 from stsd.dispatch import WAITING_LIMIT
 from stsd.messages import (
     Cancel,
-    Commit,
     Committed,
     DiskFailed,
     Reload,
@@ -558,20 +556,6 @@ def test_a_step_of_the_clock_is_told(seconds: int) -> None:
     assert ("clock_stepped", {"step_s": float(seconds)}) in [
         (said.event, said.fields) for said in world.said
     ]
-
-
-def test_what_is_answered_in_between_does_not_put_off_the_starts_that_there_is_room_for() -> None:
-    jobs = [job("a"), job("b")]
-    world = World(jobfile(*jobs, max_running=1)).begin()
-    world.run_for(9)
-    now = world.now = Reading(START + 10.0, world.now.mono + 1)
-    more_room = Reload(jobfile(*jobs, max_running=2))
-    assert any(isinstance(action, Commit) for action in world.scheduler.step(more_room, now))
-    world.scheduler.step(Committed(), now)
-    assert world.scheduler.wake().mono == -inf
-    (commit,) = world.scheduler.step(Tick(), now)
-    assert isinstance(commit, Commit)
-    assert world.scheduler.wake().mono is None
 
 
 def test_a_start_that_is_told_of_late_was_when_it_was() -> None:
