@@ -16,6 +16,11 @@ from tests.support import Stsd
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for minutes begins first, so that no worker is alone with it in the end."""
+    items.sort(key=lambda item: item.path.name != "test_telling.py")
+
+
 def pytest_collection_finish() -> None:
     """What three thousand tests are made of is never garbage: it need not be looked at each time
     that a test has garbage collected."""
