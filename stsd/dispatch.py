@@ -112,14 +112,14 @@ class Dispatch:
     # -- a run falls due, or is remembered
 
     def admit(self, run: Run, now: Reading, caught_up: bool = False) -> None:
-        """Take on a run that is due, as its job's overlap policy has it. Runs that are caught up
-        with go one after the other, or they would only get into each other's way."""
+        """Take on a run that is due, as its job's overlap policy has it; never beside itself, which
+        may go on where the clock was set back. Runs that are caught up with go one by one."""
         others = self._roster.of_job(run.job.name)
         overlap, room = run.job.overlap, _room(run.job)
         if caught_up and overlap is not Overlap.ALLOW:
             overlap = Overlap.QUEUE
         waiting = sum(1 for live in others if live.phase in WAITING)
-        full = waiting >= WAITING_LIMIT and not caught_up
+        full = (waiting >= WAITING_LIMIT and not caught_up) or run.id in self._roster
         if (len(others) >= room and overlap is Overlap.SKIP) or full:
             self._skip(run, SkipReason.OVERLAP, now)
             return

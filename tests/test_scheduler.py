@@ -238,6 +238,18 @@ def test_each_attempt_has_the_whole_timeout() -> None:
     assert [r.duration_s for r in world.finished()] == [3.0, 3.0]
 
 
+def test_an_occurrence_that_comes_again_is_not_run_beside_itself() -> None:
+    hourly = job("a", When(every=3600), overlap=Overlap.ALLOW)
+    world = World(jobfile(hourly), lambda r, a: Fate(6 * 3600)).begin()
+    world.run_for(3600)
+    (before,) = world.scheduler.live()
+    world.step_clock(-4 * 3600)
+    world.run_for(4 * 3600)
+    again = [s.reason for s in world.skipped() if s.run == before.run.id]
+    assert again == [SkipReason.OVERLAP]
+    assert [s.run for s in world.started()].count(before.run.id) == 1
+
+
 # -- by hand
 
 

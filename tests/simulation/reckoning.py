@@ -30,7 +30,8 @@ class _Job:
     """How often each instant is demanded, at least and at most, and is accounted for.
 
     `versions` are the instants of each of its schedules, of which `known` have been told of: what
-    is missed is never what a later schedule asks for, though the clock may have been set back.
+    is missed is never what a later schedule asks for, though the clock may have been set back, nor
+    what an earlier one would have asked for after its end.
     """
 
     least: Counter[int] = field(default_factory=Counter)
@@ -100,7 +101,8 @@ def _demands(universe: Universe) -> dict[str, _Job]:
             form = universe.drawing.forms[version.when]
             instants = demanded(form, name if form.splay else "", FIRST, last)
             assert version.until is not None, "everything was closed at the end"
-            job.versions.append(set(between(instants, version.since, last)))
+            ended = max(version.until, version.spare[1])
+            job.versions.append(set(between(instants, version.since, ended)))
             low, high = version.first_spare
             for at in between(instants, version.since, version.until):
                 if low < at <= high:  # nothing repeats, and nothing is left out
