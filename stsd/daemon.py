@@ -122,9 +122,9 @@ class Daemon:
         signals = Signals()
         self._selector.register(signals.inbox, selectors.EVENT_READ, signals)
         jobs = len(self._scheduler.jobfile.jobs)
+        self._control.open(time.monotonic())  # who has read that it started may ask it at once
         self._log.info("started_daemon", jobs=jobs, log_dir=str(self._world.places.log_dir))
         self._begin()
-        self._control.open(time.monotonic())
         self._herald.serve(self._scheduler.jobfile, time.monotonic())
         self._world.notifier.ready(self._status())
         while not self._done:
