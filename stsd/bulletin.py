@@ -15,8 +15,8 @@ from stsd import __version__, exposition, measures
 from stsd.desk import Desk
 from stsd.endpoint import Endpoint
 from stsd.metrics import Gauges
-from stsd.model import Jobfile
 from stsd.notices import Metrics
+from stsd.settings import Jobfile
 
 FILE_S = 15.0
 """How old the file gets."""

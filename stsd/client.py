@@ -261,8 +261,8 @@ class _Search:
 
     def _state_dir(self) -> Path:
         from stsd.jobfile import load_settings
-        from stsd.model import Settings
         from stsd.places import places
+        from stsd.settings import Settings
 
         try:
             settings = load_settings(Path(self._config))

@@ -46,7 +46,7 @@ from stsd.messages import (
     Tick,
     Write,
 )
-from stsd.model import Jobfile, Reading
+from stsd.model import Reading
 from stsd.orders import House, Orders
 from stsd.output import opened_output
 from stsd.peers import rights_of
@@ -54,6 +54,7 @@ from stsd.records import Begun, Record
 from stsd.recovery import boot_id, machine_id, recall
 from stsd.saving import Saving
 from stsd.scheduler import Scheduler
+from stsd.settings import Jobfile
 from stsd.signals import Signals, put_off
 from stsd.sleep import sleep
 from stsd.statusrows import numbers_of
@@ -186,8 +187,7 @@ class Daemon:
         self._control.tend(time.monotonic())
         self._tend_books()
         self._herald.tend(read_clock())
-        jobs = len(self._scheduler.jobfile.jobs)
-        self._saving.tend(read_clock(), self._longest_sleep, jobs)
+        self._saving.tend(read_clock(), self._longest_sleep, len(self._scheduler.jobfile.jobs))
         self._keep_house()
         self._world.sink.flush()
         self._world.notifier.tend(time.monotonic())

@@ -19,7 +19,6 @@ from stsd.model import (
     ArgvTask,
     HttpTask,
     Job,
-    Jobfile,
     MessageTask,
     Outcome,
     PythonTask,
@@ -28,6 +27,7 @@ from stsd.model import (
     Task,
 )
 from stsd.notices import Quiet
+from stsd.settings import Jobfile
 from stsd.statusrows import next_occurrence
 from stsd.units import time_of_day
 

@@ -31,7 +31,6 @@ from stsd.model import (
     Overlap,
     Reading,
     Run,
-    Settings,
     SkipReason,
     TriggerKind,
 )
@@ -57,6 +56,7 @@ from stsd.runs import (
     skipped,
     started,
 )
+from stsd.settings import Settings
 from stsd.starts import Starts
 
 # Runs of a job that may wait: one slower than its schedule must not fill the memory.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from stsd.errors import JobfileError
-from stsd.model import Jobfile
+from stsd.settings import Jobfile
 from stsd.twin import Twin, TwinError
 from stsd.uncollected import uncollected
 

@@ -25,9 +25,9 @@ from stsd.errors import JobfileError, StsdError
 from stsd.follow import Cursor, Follower, cursor_of
 from stsd.jobfile import load, machine_zone
 from stsd.lane import Delivery
-from stsd.model import Jobfile
 from stsd.outbox import Found, Outbox
 from stsd.post import Came, Post
+from stsd.settings import Jobfile
 from stsd.tidings import Tidings
 from stsd.wire import Said, Wire
 

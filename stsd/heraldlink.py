@@ -21,8 +21,9 @@ from structlog.typing import FilteringBoundLogger
 from stsd.child import process_of
 from stsd.link import let_go
 from stsd.logs import LEVELS
-from stsd.model import Jobfile, Reading
+from stsd.model import Reading
 from stsd.places import Places
+from stsd.settings import Jobfile
 from stsd.wire import Said, Wire
 
 FIRST_AGAIN_S = 1.0

@@ -20,10 +20,11 @@ from stsd.jobs import Builder
 from stsd.keys import DAEMON_KEYS, JOB_KEYS
 from stsd.links import Links
 from stsd.lookaround import LookAround
-from stsd.model import Access, Job, Jobfile, Settings
+from stsd.model import Job
 from stsd.notices import Metrics
 from stsd.reader import Reader
 from stsd.report import Draft, Place, Report, told
+from stsd.settings import Access, Jobfile, Settings
 from stsd.source import Source, read
 from stsd.surroundings import Rights
 from stsd.uncollected import uncollected

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 
-from stsd.model import Job, Settings
+from stsd.model import Job
 from stsd.report import Place, Report, written_at
+from stsd.settings import Settings
 from stsd.source import Source
 from stsd.units import shown
 from stsd.values import Fault, Step, did_you_mean

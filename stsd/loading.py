@@ -19,8 +19,9 @@ from structlog.typing import FilteringBoundLogger
 from stsd import wallclock
 from stsd.difference import Plan, difference
 from stsd.errors import JobfileError, Problem
-from stsd.model import Job, Jobfile, Reading
+from stsd.model import Job, Reading
 from stsd.peers import Rights, rights_of
+from stsd.settings import Jobfile
 from stsd.twin import Twin, TwinError
 
 # How long a reading may take until it is told that it does; whoever asks from then on has it begun

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from stsd.interventions import ByHand
 from stsd.memory import Memory
-from stsd.model import Jobfile, Run
+from stsd.model import Run
 from stsd.records import Intent, Record
+from stsd.settings import Jobfile
 
 
 @dataclass(frozen=True, slots=True)

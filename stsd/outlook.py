@@ -13,7 +13,16 @@ from itertools import islice, pairwise
 
 from stsd.calendar import OneDay
 from stsd.forecast import ClockChange, Effect, clock_changes
-from stsd.model import CatchUp, Fold, Gap, Job, Jobfile, Overlap, TriggerKind, When
+from stsd.model import (
+    CatchUp,
+    Fold,
+    Gap,
+    Job,
+    Overlap,
+    TriggerKind,
+    When,
+)
+from stsd.settings import Jobfile
 from stsd.triggers import OnTheClock, Schedule, schedule_for
 from stsd.units import format_duration, time_of_day
 from stsd.wallclock import local

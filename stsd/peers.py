@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from stsd.model import Access
 from stsd.protocol import Right
+from stsd.settings import Access
 
 _CREDENTIALS = struct.Struct("iII")
 _PEERGROUPS = 59  # SO_PEERGROUPS of asm-generic/socket.h; Python's socket has no name for it

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stsd.model import Settings
+from stsd.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,10 @@ from pathlib import Path
 from stsd.archive import oldest_first
 from stsd.carry import carry_of, outputs_of
 from stsd.history import sync_folder
-from stsd.model import Job, Settings
+from stsd.model import Job
 from stsd.places import Places
 from stsd.segments import Segment, read_lines, segments
+from stsd.settings import Settings
 
 _DAY = timedelta(days=1)
 _LEVEL = 6

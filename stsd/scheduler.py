@@ -41,7 +41,6 @@ from stsd.messages import (
 from stsd.model import (
     ArgvTask,
     Job,
-    Jobfile,
     LogFailure,
     MissReason,
     Reading,
@@ -51,6 +50,7 @@ from stsd.model import (
 )
 from stsd.pauses import Pauses
 from stsd.runs import WITH_CHILD, Child, Live
+from stsd.settings import Jobfile
 from stsd.statusrows import Standing, standing_of_lives
 from stsd.units import rfc3339
 

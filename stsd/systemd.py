@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, MutableMapping
 
-from stsd.model import Jobfile
+from stsd.settings import Jobfile
 
 PATIENCE_SECONDS = 0.5
 LONGEST_STATUS = 512

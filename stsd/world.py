@@ -10,8 +10,8 @@ from structlog.typing import FilteringBoundLogger
 
 from stsd.journal import Journal
 from stsd.logs import Sink
-from stsd.model import Jobfile
 from stsd.places import Places
+from stsd.settings import Jobfile
 from stsd.systemd import Notifier
 
 

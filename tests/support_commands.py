@@ -16,12 +16,12 @@ import structlog
 import structlog.testing
 
 from stsd.control import Control
-from stsd.model import Access
 from stsd.output import opened_output
 from stsd.peers import rights_of
 from stsd.protocol import Trouble
 from stsd.records import Record
 from stsd.replies import Done, Refused, Reply, Request, Waiting
+from stsd.settings import Access
 from tests.support import DEADLINE_S, wait_for
 
 SINCE = "2026-11-21T02:00:00Z"

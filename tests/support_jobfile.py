@@ -9,7 +9,8 @@ import pytest
 
 from stsd.errors import JobfileError
 from stsd.jobfile import load
-from stsd.model import Job, Jobfile
+from stsd.model import Job
+from stsd.settings import Jobfile
 
 COMMAND = '[jobs.a]\ncommand = "true"\n'
 OTHERS = '[jobs.b]\ncommand = "true"\n[jobs.c]\ncommand = "true"\n'

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from stsd.model import Settings
 from stsd.notices import (
     ON_BY_DEFAULT,
     Event,
@@ -21,6 +20,7 @@ from stsd.notices import (
     Slow,
     Target,
 )
+from stsd.settings import Settings
 from tests.support_jobfile import COMMAND, job, loaded, problem, problems, warnings
 
 MAIL = Target(Means.MESSAGE, "mailto://ops@example.com")

@@ -15,8 +15,8 @@ import pytest
 
 from stsd.bulletin import FILE_S, Bulletin
 from stsd.desk import Desk
-from stsd.model import Jobfile, Settings
 from stsd.notices import Metrics
+from stsd.settings import Jobfile, Settings
 from tests.support import wait_for
 
 NOW = 1_795_255_200.0

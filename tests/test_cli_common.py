@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stsd.cli import common
-from stsd.model import Settings
+from stsd.settings import Settings
 
 LOGS, STATE = "LOGS_DIRECTORY", "STATE_DIRECTORY"
 

@@ -9,7 +9,7 @@ import pytest
 
 from stsd.difference import difference
 from stsd.jobfile import load
-from stsd.model import Jobfile
+from stsd.settings import Jobfile
 
 NOW = 1_800_000_000.0  # 2027-01-15T08:00:00Z
 

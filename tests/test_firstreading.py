@@ -17,8 +17,9 @@ from stsd.firstreading import FirstReading
 from stsd.jobfile import load
 from stsd.memory import Memory
 from stsd.messages import Begin
-from stsd.model import Jobfile, Reading, ShellTask
+from stsd.model import Reading, ShellTask
 from stsd.scheduler import Scheduler
+from stsd.settings import Jobfile
 
 HERE = os.getpid()
 

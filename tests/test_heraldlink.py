@@ -19,9 +19,10 @@ from structlog.testing import CapturingLogger
 
 from stsd import heraldlink
 from stsd.heraldlink import HeraldLink, is_wanted
-from stsd.model import Job, Jobfile, Reading, Settings, ShellTask
+from stsd.model import Job, Reading, ShellTask
 from stsd.notices import Means, Metrics, Notify, Ping, Slow, Target
 from stsd.places import Places
+from stsd.settings import Jobfile, Settings
 from tests.support import descriptors, wait_for
 
 QUIET = Job("quiet", ShellTask("true"))

@@ -23,15 +23,14 @@ from stsd.model import (
     Fold,
     Gap,
     Job,
-    Jobfile,
     Outcome,
     Overlap,
     PythonTask,
     Retry,
-    Settings,
     ShellTask,
     When,
 )
+from stsd.settings import Jobfile, Settings
 
 COMMAND = '[jobs.a]\ncommand = "true"\n'
 

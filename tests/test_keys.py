@@ -12,7 +12,8 @@ from stsd.errors import JobfileError
 from stsd.jobfile import load
 from stsd.key import Group, Key
 from stsd.keys import DAEMON_KEYS, JOB_KEYS
-from stsd.model import Job, Output, Retry, Settings, ShellTask, When
+from stsd.model import Job, Output, Retry, ShellTask, When
+from stsd.settings import Settings
 
 DOCS = Path(__file__).parent.parent / "docs"
 CONTRACT = """

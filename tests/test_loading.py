@@ -19,7 +19,8 @@ from stsd.difference import Plan, difference
 from stsd.errors import JobfileError
 from stsd.jobfile import load
 from stsd.loading import PATIENCE_S, Aim, Ask, Fresh, Loading, Read
-from stsd.model import Jobfile, Reading
+from stsd.model import Reading
+from stsd.settings import Jobfile
 from stsd.twin import Twin
 from tests.support import DEADLINE_S, descriptors
 

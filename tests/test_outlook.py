@@ -6,8 +6,18 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from stsd.model import After, CatchUp, Fold, Gap, Job, Jobfile, Overlap, ShellTask, When
+from stsd.model import (
+    After,
+    CatchUp,
+    Fold,
+    Gap,
+    Job,
+    Overlap,
+    ShellTask,
+    When,
+)
 from stsd.outlook import Outlook
+from stsd.settings import Jobfile
 
 NOW = int(datetime(2026, 11, 21, tzinfo=UTC).timestamp())
 

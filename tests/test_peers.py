@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from stsd.jobfile import load
-from stsd.model import Access
 from stsd.peers import Peer, Rights, peer_of, rights_of
 from stsd.protocol import Right
+from stsd.settings import Access
 from tests.support_socket import as_user, asking, hosting, reachable_folder
 
 ALICE, STAFF, OPS = 4711, 4712, 4713

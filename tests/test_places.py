@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stsd.model import Settings
 from stsd.places import Places, places
+from stsd.settings import Settings
 
 
 def test_the_jobfile_has_the_first_word() -> None:

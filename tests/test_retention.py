@@ -22,11 +22,12 @@ from typing import Any
 import pytest
 
 from stsd.archive import newest_first, oldest_first
-from stsd.model import ArgvTask, Job, Outcome, Output, Settings, TriggerKind, When
+from stsd.model import ArgvTask, Job, Outcome, Output, TriggerKind, When
 from stsd.output import output_name
 from stsd.places import Places
 from stsd.records import Begun, Finished, Intent, Planned, Record, Started, encode
 from stsd.retention import Did, Kept, Limits, command, keep
+from stsd.settings import Settings
 from stsd.sieve import KeptFile
 from stsd.units import rfc3339
 

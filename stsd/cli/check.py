@@ -12,10 +12,11 @@ from stsd import cgroups, limits
 from stsd.cli.common import caret_under, config_path, print_json, style
 from stsd.errors import JobfileError, Problem
 from stsd.jobfile import examine, machine_zone
-from stsd.model import Job, Jobfile
+from stsd.model import Job
 from stsd.outlook import Outlook
 from stsd.places import places
 from stsd.report import MOST
+from stsd.settings import Jobfile
 from stsd.units import escaped
 
 EXAMPLE = """\

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from stsd.cli.terminal import painted, terminal_of
 
 if TYPE_CHECKING:
-    from stsd.model import Settings
     from stsd.places import Places
+    from stsd.settings import Settings
 
 SYSTEM_JOBFILE = Path("/etc/stsd/jobs.toml")
 # What LogsDirectory= and StateDirectory= of the unit make.

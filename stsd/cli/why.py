@@ -23,10 +23,10 @@ from stsd.errors import JobfileError, NoDaemonError
 from stsd.evidence import Evidence
 from stsd.jobfile import load, load_settings, machine_zone
 from stsd.lock import holder
-from stsd.model import Jobfile
 from stsd.notdue import Asked
 from stsd.places import Places
 from stsd.present import Present
+from stsd.settings import Jobfile
 from stsd.units import from_rfc3339, rfc3339
 from stsd.wallclock import local
 from stsd.why import MOST, Answer, Verdict, answers

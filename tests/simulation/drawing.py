@@ -13,16 +13,15 @@ from stsd.model import (
     CatchUp,
     Delivery,
     Job,
-    Jobfile,
     LogFailure,
     Outcome,
     Overlap,
     Retry,
-    Settings,
     ShellTask,
     WaitFor,
     When,
 )
+from stsd.settings import Jobfile, Settings
 from tests.simulation.demand import Form, when_of
 
 DAY = 86_400

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from stsd.model import Job, Jobfile, Overlap, Run, ShellTask, When
+from stsd.model import Job, Overlap, Run, ShellTask, When
+from stsd.settings import Jobfile
 from tests.simulation.world import START, Fate, World, jobfile
 
 DAY = 86_400

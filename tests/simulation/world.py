@@ -34,9 +34,10 @@ from stsd.messages import (
     Tick,
     Write,
 )
-from stsd.model import Job, Jobfile, Reading, Run, Settings
+from stsd.model import Job, Reading, Run
 from stsd.records import Finished, Missed, Record, Skipped, Started
 from stsd.scheduler import Scheduler
+from stsd.settings import Jobfile, Settings
 
 START = 1_800_000_000  # 2027-01-15T08:00:00Z
 HEARTBEAT_S = 4.0  # the shell never sleeps longer
