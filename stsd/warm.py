@@ -1,5 +1,5 @@
 """Runs Python entry points without starting Python: `PYTHON warm.py MODULE FOLDER...` imports a
-module once, and forks for each run of it.
+module once, and forks for each run of it: in advance, so that a child waits for the next one.
 
 A launcher (see `launcher.py`) whose children, instead of becoming another program, do what
 `entry.py` does. Stands alone as those do, under Python 3.8 and later. Ends when the daemon has
@@ -10,10 +10,12 @@ changed since is answered with a reason, and started elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import os
 import signal
+import socket
 import sys
 import sysconfig
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 STALE = "stale"
 IDLE_S = 600.0
 _IMPORT_AT_MOST_S = 30
+_GO_ON = b"!"
 
 
 def import_module(name: str) -> str:
@@ -64,37 +67,66 @@ def stamp(path: str) -> tuple[int, int] | None:
 def wait_for_run(
     launcher: Any, link: Any, failure: str
 ) -> tuple[launcher.Request, dict[str, str]] | None:
-    """Serve requests; returns in each child with its request and environment, and in the process
-    itself, with None, when there is no more to do."""
-    known = stamps()
+    """Keep a child of the daemon's that waits for the next request; returns in each that has got
+    one, with the request and its environment, and in the process itself, with None, when there is
+    no more to do. Where no child can be had, requests are answered with the `failure`."""
+    known, own = stamps(), os.getpid()
+    while not failure:
+        ours, theirs = socket.socketpair()
+        try:
+            waits = launcher.fork_twice() == 0
+        except OSError as error:
+            if os.getpid() != own:
+                os._exit(launcher.SETUP_FAILED)
+            failure = f"cannot fork: {error.strerror}"
+            break
+        if waits:
+            ours.close()
+            # Not before the daemon is its parent may the daemon hear of it.
+            return _next_run(launcher, link, known, "", theirs) if theirs.recv(1) else None
+        theirs.close()
+        with ours, contextlib.suppress(OSError):  # that child may have been killed
+            ours.send(_GO_ON)
+            if ours.recv(1):
+                continue
+        return None
+    return _next_run(launcher, link, known, failure)
+
+
+def _next_run(
+    launcher: Any,
+    link: Any,
+    known: dict[str, tuple[int, int] | None],
+    failure: str,
+    template: socket.socket | None = None,
+) -> tuple[launcher.Request, dict[str, str]] | None:
+    """Serve requests up to the first that can be begun, which is told to the `template`."""
     for request in launcher.requests(link, IDLE_S):
         reason = failure
         if any(stamp(path) != known[path] for path in known):
             reason = STALE
-        if reason:
-            launcher.report(request, None, reason)
-        else:
-            env = _forked(launcher, request)
-            if env is not None:
-                return request, env
+        if template is not None and not reason:
+            return request, _settled(launcher, request, template)
+        launcher.report(request, None, reason)
         request.close()
     return None
 
 
-def _forked(launcher: Any, request: launcher.Request) -> dict[str, str] | None:
-    """Make a child of the daemon's; None in this process, in the child its environment."""
-    own = os.getpid()
+def _settled(launcher: Any, request: launcher.Request, template: socket.socket) -> dict[str, str]:
+    """Make this process what the request wants; returns its environment."""
+    env: dict[str, str] = {}
+    failure = ""
     try:
-        if launcher.fork_twice() != 0:
-            return None
         os.setsid()
         launcher.report(request, os.getpid())
-        env: dict[str, str] = launcher.settle(launcher.read_spec(request), request)
+        env = launcher.settle(launcher.read_spec(request), request)
     except (launcher.RefusedError, OSError) as error:
-        launcher.report(request, None, str(error))
-        if os.getpid() != own:
-            os._exit(launcher.SETUP_FAILED)
-        return None
+        failure = str(error)
+    with template, contextlib.suppress(OSError):  # it may have been killed
+        template.send(_GO_ON)
+    if failure:
+        launcher.report(request, None, failure)
+        os._exit(launcher.SETUP_FAILED)
     return env
 
 

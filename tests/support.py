@@ -27,6 +27,11 @@ DEADLINE_S = 20.0
 Found = TypeVar("Found")
 
 
+def children_of(pid: int) -> list[int]:
+    """The children of a process that has one thread."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def wait_for(condition: Callable[[], Found], what: str, deadline_s: float = DEADLINE_S) -> Found:
     """The condition's first true value; fails the test when it has none before the deadline."""
     end = time.monotonic() + deadline_s

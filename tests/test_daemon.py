@@ -12,14 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import DEADLINE_S, STSD, Stsd, clean_environment, wait_for
+from tests.support import DEADLINE_S, STSD, Stsd, children_of, clean_environment, wait_for
 
 # Signals 32 and 33 are the C library's own; sigaction(2) refuses to touch them for anybody else.
 OF_LIBC = 0b11 << 31
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def alive_in_group(pgid: int) -> list[str]:

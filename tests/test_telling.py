@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Stsd, wait_for
+from tests.support import Stsd, children_of, wait_for
 from tests.support_http import Handler, Web
 
 pytestmark = pytest.mark.slow
@@ -88,10 +88,6 @@ def herald_of(stsd: Stsd) -> int:
 
     found: int = wait_for(pid, "a herald", PATIENCE_S)
     return found
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def command_of(pid: int) -> bytes:

@@ -20,7 +20,7 @@ from stsd.errors import SpawnError
 from stsd.link import memory_file
 from stsd.model import Job, PythonTask, Run, TriggerKind
 from stsd.tracecontext import traceparent
-from tests.support import descriptors, wait_for
+from tests.support import children_of, descriptors, wait_for
 from tests.support_children import (
     CAUGHT_BY_PYTHON,
     IGNORED_BY_PYTHON,
@@ -232,11 +232,38 @@ def test_runs_that_are_asked_for_while_it_is_renewed_are_not_lost(
     assert len({line for line in printed if line}) == 80
 
 
+def test_the_child_for_the_next_run_is_there_before_it_is_asked_for(
+    children: Children, tmp_path: Path
+) -> None:
+    run(children, tmp_path, "args")
+    for _ in range(3):
+        waiting = wait_for(lambda: waiting_for_runs(tmp_path), "a child that waits")
+        assert [json.loads(run(children, tmp_path, "look"))["pid"]] == waiting
+
+
+def waiting_for_runs(folder: Path) -> list[int]:
+    """The children of the process that has imported the module, which are handed to this one."""
+    template = int(imports(folder)[-1])
+    command = Path(f"/proc/{template}/cmdline").read_bytes()
+    others = [pid for pid in children_of(os.getpid()) if pid != template]
+    return [pid for pid in others if Path(f"/proc/{pid}/cmdline").read_bytes() == command]
+
+
 def test_a_process_that_was_killed_is_replaced(children: Children, tmp_path: Path) -> None:
     run(children, tmp_path, "args")
+    wait_for(lambda: waiting_for_runs(tmp_path), "a child that waits")
     os.kill(int(imports(tmp_path)[0]), signal.SIGKILL)
+    run(children, tmp_path, "args")  # it was there already
     run(children, tmp_path, "args")
     assert len(imports(tmp_path)) == 2
+
+
+def test_a_waiting_child_that_was_killed_is_replaced(children: Children, tmp_path: Path) -> None:
+    run(children, tmp_path, "args")
+    (waiting,) = wait_for(lambda: waiting_for_runs(tmp_path), "a child that waits")
+    os.kill(waiting, signal.SIGKILL)
+    for n in range(3):
+        assert run(children, tmp_path, "args", n) == f"({n},) {{}} ['mine:args']\n"
 
 
 def test_it_ends_with_the_daemon(children: Children, tmp_path: Path) -> None:
