@@ -254,7 +254,8 @@ def _in_a_row(notice: Notice) -> str:
 
 
 def _over(notice: Notice) -> str:
-    return ", ".join(_OF_MANY[event] for event in notice.ended)
+    ended = ((event, _OF_MANY[event]) for event in notice.ended)
+    return ", ".join("failing" if it is Event.ATTEMPT_FAILED else was for it, was in ended)
 
 
 def _next(told: Told) -> tuple[str, str]:

@@ -194,3 +194,8 @@ def test_what_is_over_is_told_with_how_long_it_lasted() -> None:
     assert "Lasted:    4d, since Tue 2026-11-17 03:30:04 (Europe/Berlin)" not in text
     assert "Is over:   failed, late" in text
     assert "In a row:  4 runs failed" in text
+
+
+def test_attempts_that_succeeded_at_last_were_failing() -> None:
+    recovered = notice(Event.RECOVERED, ended=(Event.ATTEMPT_FAILED, Event.SLOW))
+    assert "Is over:   failing, slow" in plain(letter(told(recovered)))
