@@ -17,7 +17,7 @@ from stsd.dispatch import Dispatch
 from stsd.memory import BY_TIME, Book, Chain, Memory, instant_of
 from stsd.messages import Action, Write
 from stsd.model import Job, MissReason, Outcome, Reading, Run, SkipReason, TriggerKind
-from stsd.plan import plan_of, when_of
+from stsd.plan import after_of, plan_of, when_of
 from stsd.recent import Recent, followed
 from stsd.records import Finished, Planned, Skipped
 from stsd.triggers import Schedule, schedule_for
@@ -36,8 +36,8 @@ def is_kept(job: Job) -> bool:
 
 class Accounts:
     """`_since` are the instants from which the books have been kept, by job; `_closed` those up to
-    which they were kept of jobs that are gone, where the clock, set back, has not come to them.
-    `recent` is how the last runs of each job have ended."""
+    which they were kept of jobs that are gone, as long as a correction of the clock may come
+    before that. `recent` is how the last runs of each job have ended."""
 
     def __init__(self, dispatch: Dispatch, admission: Admission) -> None:
         self._dispatch = dispatch
@@ -45,6 +45,7 @@ class Accounts:
         self._since: dict[str, int] = {}
         self._closed: dict[str, int] = {}
         self._chains = Chains()
+        self._followed = 0  # of the actions of this step
         self.recent: dict[str, Recent] = {}
 
     def books(self, agendas: Iterable[Agenda]) -> dict[str, Book]:
@@ -64,7 +65,7 @@ class Accounts:
 
     @property
     def closed(self) -> dict[str, int]:
-        """Up to which instants, yet to come, jobs that are gone have been accounted for."""
+        """Up to which instants jobs that are gone have been accounted for, where that matters."""
         return dict(self._closed)
 
     def open(self, job: Job, now: Reading, since: int | None = None) -> None:
@@ -89,8 +90,7 @@ class Accounts:
         """The job is not due any more from the instant `since` on."""
         del self._since[job]
         self._chains.leave(job)
-        if since > now.wall:
-            self._closed[job] = since
+        self._closed = _of_use(self._closed, now) | {job: since}
         self._do(Write(Planned(job, None, since, now.wall)))
 
     def settle(self, jobs: Mapping[str, Job], memory: Memory, now: Reading) -> dict[str, int]:
@@ -102,22 +102,26 @@ class Accounts:
         successes = memory.successes.items()
         self._dispatch.successes.update({own.get(name, name): at for name, at in successes})
         self.recent = {own[name]: known for name, known in memory.recent.items() if name in own}
-        ahead = memory.closed.items()
-        self._closed = {name: at for name, at in ahead if at <= now.wall + CORRECTION_S}
+        self._closed = _of_use(memory.closed, now)
+        for name, book in memory.books.items():
+            chain = memory.chains.get(name, Chain())
+            self._chains.enter(own.get(name, name), after_of(book.plan), chain.met)
+        gone = []
         for name, book in memory.books.items():
             job = jobs.get(name)
-            chain = memory.chains.get(name, Chain())
-            if job is not None and is_kept(job) and plan_of(job.when) == book.plan:
-                if book.mark > now.wall + CORRECTION_S:
-                    continue
+            if job is None or not is_kept(job) or plan_of(job.when) != book.plan:
+                gone.append(name)
+            elif book.mark <= now.wall + CORRECTION_S:
                 self._since[job.name] = begins.setdefault(book.since, book.since)
                 marks[job.name] = book.newest
-                self._chains.enter(name, job.when.after, chain.met)
                 self._catch_up(job, book, now)
-                self._catch_up_chain(job, chain, now)
-            else:
-                self._close_chain(name, chain.due, now)
-                self._close_book(name, book, job is not None and is_kept(job), now)
+                self._catch_up_chain(job, memory.chains.get(name, Chain()), now)
+        # What has ended unseen is for those to follow that did so then, and for none that begins.
+        self.follow_up(jobs, now)
+        for name in gone:
+            self._chains.leave(name)
+            self._close_chain(name, memory.chains.get(name, Chain()).due, now)
+            self._close_book(name, memory.books[name], jobs.get(name), now)
         begin = floor(now.wall)
         for job in jobs.values():
             if is_kept(job) and job.name not in self._since:
@@ -130,22 +134,37 @@ class Accounts:
             self.recent.pop(name, None)
             self._dispatch.successes.pop(name, None)
 
+    def conclude(self, jobs: Mapping[str, Job], now: Reading) -> list[Action]:
+        """The actions of this step, with those that its ends bring."""
+        self.follow_up(jobs, now)
+        actions = list(self._dispatch.actions)
+        self._dispatch.actions.clear()
+        self._followed = 0
+        return actions
+
     def follow_up(self, jobs: Mapping[str, Job], now: Reading) -> None:
-        """Start what is due after the runs that have just ended. The list may grow meanwhile."""
-        for action in self._dispatch.actions:
-            if not isinstance(action, Write) or not isinstance(action.record, Finished):
-                continue
-            end = action.record
-            if end.will_retry_at is not None:
-                continue
-            before = self.recent.get(end.job)
-            self.recent[end.job] = followed(before, end.outcome, end.at, end.duration_s)
-            if end.outcome is Outcome.SUCCEEDED:
-                self._dispatch.successes[end.job] = end.at
-            for name in self._chains.ended(end.job, end.outcome):
-                # As a restart reads it off the record.
-                scheduled = instant_of(rfc3339(end.at))
+        """Start what is due after the runs that have ended by now. Whoever reads the history goes
+        by its order, so that this is to be done before a schedule begins or ends."""
+        actions = self._dispatch.actions
+        while self._followed < len(actions):
+            action = actions[self._followed]
+            self._followed += 1
+            if isinstance(action, Write) and isinstance(action.record, Finished):
+                self._follow_up(action.record, jobs, now)
+
+    def _follow_up(self, end: Finished, jobs: Mapping[str, Job], now: Reading) -> None:
+        if end.will_retry_at is not None:
+            return
+        before = self.recent.get(end.job)
+        self.recent[end.job] = followed(before, end.outcome, end.at, end.duration_s)
+        if end.outcome is Outcome.SUCCEEDED:
+            self._dispatch.successes[end.job] = end.at
+        for name in self._chains.ended(end.job, end.outcome):
+            scheduled = instant_of(rfc3339(end.at))  # as a restart reads it off the record
+            if name in self._since:
                 self._admission.admit_untimed(jobs[name], TriggerKind.AFTER, now, scheduled)
+            else:
+                self._close_chain(name, [scheduled], now)
 
     def _catch_up(self, job: Job, book: Book, now: Reading) -> None:
         schedule = schedule_for(job.when, job.name)
@@ -169,14 +188,16 @@ class Accounts:
             skipped = Skipped(name, due, SkipReason.SUPERSEDED, now.wall, TriggerKind.AFTER, detail)
             self._do(Write(skipped))
 
-    def _close_book(self, name: str, book: Book, replaced: bool, now: Reading) -> None:
+    def _close_book(self, name: str, book: Book, job: Job | None, now: Reading) -> None:
         """What the old schedule still demanded has been missed: the jobfile has it no more."""
         schedule = schedule_for(when_of(book.plan), name)
-        passed = unsettled(schedule, book, max(floor(now.wall), book.newest))
+        until = max(floor(now.wall), book.newest)
+        passed = unsettled(schedule, book, until)
         _, missed = settle(schedule, passed, 0, 0.0)
         self._admission.miss(name, missed, MissReason.DOWN, now)
-        if not replaced:
-            self._do(Write(Planned(name, None, floor(now.wall), now.wall)))
+        self._closed |= _of_use({name: until}, now)
+        if job is None or not is_kept(job):
+            self._do(Write(Planned(name, None, self._closed.get(name, floor(now.wall)), now.wall)))
 
     def _book(self, job: Job, schedule: Schedule, mark: int) -> Book:
         """The book of a job; runs that have not started are not settled."""
@@ -198,3 +219,8 @@ class Accounts:
 
     def _do(self, action: Action) -> None:
         self._dispatch.actions.append(action)
+
+
+def _of_use(closed: Mapping[str, int], now: Reading) -> dict[str, int]:
+    """Those of the closings between which and now there may be a correction of the clock."""
+    return {name: at for name, at in closed.items() if abs(at - now.wall) <= CORRECTION_S}

@@ -85,8 +85,8 @@ class Chain:
 class Memory:
     """The whole of it: books, chains, the time of the last success, pauses and how the last runs
     have ended by job, open attempts and delayed runs by run id. `boot` is the kernel's id of the
-    boot in which the last daemon ran; `closed` tells up to which instant, ahead of the clock, jobs
-    that are gone are settled."""
+    boot in which the last daemon ran; `closed` tells up to which instant jobs that are gone are
+    settled."""
 
     books: Mapping[str, Book] = field(default_factory=dict)
     open: Mapping[str, Open] = field(default_factory=dict)
@@ -185,8 +185,7 @@ class Recollection:
         if record["when"] is None:
             self._books.pop(name, None)
             self._chains.leave(name)
-            if since > instant_of(record["at"]):
-                self._closed[name] = since
+            self._closed[name] = since
         else:
             self._books[name] = Book(record["when"], since, since)
             self._chains.enter(name, after_of(record["when"]))

@@ -151,10 +151,7 @@ class Scheduler:
                 self._hear_of_the_disk(event, now)
             case Reload() | Trigger() | Cancel() | PauseJobs() | ResumeJobs() | Stop():
                 self._obey(event, now)
-        self._accounts.follow_up(self._jobfile.jobs, now)
-        actions = list(self._dispatch.actions)
-        self._dispatch.actions.clear()
-        return actions
+        return self._accounts.conclude(self._jobfile.jobs, now)
 
     def _obey(
         self, order: Reload | Trigger | Cancel | PauseJobs | ResumeJobs | Stop, now: Reading
@@ -275,6 +272,7 @@ class Scheduler:
         for agenda in self._agendas.values():
             marks |= agenda.leave({*removed, *changed}, order.zones)
         self._dispatch.forget(removed, now)
+        self._accounts.follow_up(old | new, now)
         for name in (*removed, *changed, *added):
             self._replan(old.get(name), new.get(name), marks, now)
         entering = dict.fromkeys((*changed, *marks, *added))

@@ -196,3 +196,41 @@ def test_a_run_that_stsd_s_death_interrupted_is_followed_where_that_is_asked_for
     second = World(jobs, start=START + 110)
     second.give(Begin(remembered(first)))
     assert [r.job for r in second.started()] == ["b"]
+
+
+def interrupted(*names: str) -> When:
+    return after(*names, outcomes=frozenset({Outcome.INTERRUPTED}))
+
+
+def test_a_job_that_is_new_after_a_restart_follows_nothing_that_was_before_it() -> None:
+    a = job("a", When(every=100))
+    first = World(jobfile(a), lambda run, attempt: Fate(duration=50)).begin()
+    first.run_for(105)
+    second = World(jobfile(a, job("b", interrupted("a"))), start=START + 110)
+    second.give(Begin(remembered(first)))
+    assert [r.outcome for r in second.finished("a")] == [Outcome.INTERRUPTED]
+    assert second.started("b") == []
+
+
+def test_what_a_restart_makes_due_by_a_rule_that_is_no_more_is_left_out() -> None:
+    a = job("a", When(every=100))
+    jobs = jobfile(a, job("b", interrupted("a")), job("c", interrupted("a")))
+    first = World(jobs, lambda run, attempt: Fate(duration=50)).begin()
+    first.run_for(105)
+    second = World(jobfile(a, job("b", after("a"))), start=START + 110)
+    second.give(Begin(remembered(first)))
+    assert second.started() == []
+    assert [(r.job, r.scheduled, r.reason) for r in second.skipped()] == [
+        (name, START + 110, SkipReason.SUPERSEDED) for name in "bc"
+    ]
+
+
+def test_a_reload_that_ends_a_run_has_it_followed_by_whoever_did_so_before() -> None:
+    called_off = after("a", outcomes=frozenset({Outcome.CANCELLED}))
+    a = job("a", retry=Retry(max=1, delay=1000))
+    world = World(jobfile(a, job("b", called_off), job("c", called_off)), failing("a")).begin()
+    world.run_for(12)
+    world.give(Reload(jobfile(job("b", called_off), job("d", called_off))))
+    assert [r.outcome for r in world.finished("a")][-1] is Outcome.CANCELLED
+    assert [r.job for r in world.started()] == ["a", "b"]
+    assert [(r.job, r.reason) for r in world.skipped()] == [("c", SkipReason.SUPERSEDED)]

@@ -382,6 +382,24 @@ def test_after_a_small_step_back_a_new_job_is_due_from_then_on_and_no_other() ->
     assert [r.scheduled - START for r in world.started("a")] == [10, 20, 30]
 
 
+def test_a_job_that_comes_back_after_a_small_step_back_repeats_nothing() -> None:
+    world = World(jobfile(job("a"))).begin()
+    world.run_for(25)
+    world.give(Reload(jobfile()))
+    world.step_clock(-25)
+    world.give(Reload(jobfile(job("a"))))
+    world.run_for(30)
+    assert [r.scheduled - START for r in world.started("a")] == [10, 20, 30]
+
+
+def test_a_schedule_changed_without_a_daemon_repeats_nothing_after_a_small_step_back() -> None:
+    world = World(jobfile(job("a"))).begin()
+    world.run_for(25)
+    again = World(jobfile(job("a", When(every=5)))).begin(world.scheduler.memory())
+    again.run_for(31)
+    assert [r.scheduled - START for r in again.started("a")] == [25, 30]
+
+
 @pytest.mark.slow
 def test_jobs_of_a_zone_whose_clock_goes_otherwise_now_are_planned_anew() -> None:
     when = When(cron=("0 12 * * *",), timezone="Europe/Berlin")
