@@ -8,11 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q
 PYTHON ?=
-# The slow tests wait for much of their time, so that three share two processors.
-WORKERS ?= 3
-# Most of the quick tests wait for processes, so that four share two processors well.
-QUICK_WORKERS ?= 4
-# Those of tests/system wait for most of their time, and so have a worker more beside the slow ones.
+# Tests wait for processes, or for time to pass, for much of theirs, so that four share two
+# processors well. Those of tests/system wait for most of it, and so have a worker more beside them.
+WORKERS ?= 4
 CODE := stsd tests bench examples
 
 .DEFAULT_GOAL := help
@@ -45,7 +43,7 @@ imports: $(VENV)/.tools ## the floors of docs/architecture.md
 	$(BIN)/lint-imports --no-cache
 
 quick: $(VENV)/.tools ## the tests that take seconds
-	$(PYTEST) -n $(QUICK_WORKERS) -m "not slow and not system"
+	$(PYTEST) -n $(WORKERS) -m "not slow and not system"
 
 cover: $(VENV)/.tools ## the same, with the lines that none of them ran
 	$(BIN)/coverage erase
