@@ -316,6 +316,7 @@ def test_names_that_differ_in_case_only_are_told_apart(tmp_path: Path) -> None:
     assert list(jobs("* * * * * Run\n* * * * * run\n", tmp_path)) == ["Run", "run-2"]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n%\\"))))
 def test_any_command_is_carried_over_to_the_letter(endings: list[str]) -> None:

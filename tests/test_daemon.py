@@ -120,6 +120,7 @@ def test_a_failed_run_is_retried_until_it_succeeds(stsd: Stsd) -> None:
     assert stsd.output_of(finished[2]) == "try 3\n"
 
 
+@pytest.mark.slow
 def test_a_program_that_does_not_exist_is_recorded_and_others_go_on(stsd: Stsd) -> None:
     stsd.write(
         """
@@ -311,6 +312,7 @@ def test_three_hundred_instant_jobs_leave_no_zombie_and_no_descriptor(stsd: Stsd
 # -- reload
 
 
+@pytest.mark.slow
 def test_editing_the_jobfile_and_sending_hup_applies_it_whole(stsd: Stsd) -> None:
     stsd.write('[jobs.old]\ncommand = "true"\nevery = "1s"\n')
     stsd.start()
@@ -323,6 +325,7 @@ def test_editing_the_jobfile_and_sending_hup_applies_it_whole(stsd: Stsd) -> Non
     assert len(stsd.records("started", "old")) <= 2
 
 
+@pytest.mark.slow
 def test_a_broken_jobfile_changes_nothing_and_says_file_line_job_and_key(stsd: Stsd) -> None:
     stsd.write('[jobs.a]\ncommand = "true"\nevery = "1s"\n')
     stsd.start()
@@ -374,6 +377,7 @@ def test_term_waits_for_the_running_job_and_exits_0(stsd: Stsd) -> None:
     assert stsd.records("finished", "a")[0]["outcome"] == "succeeded"
 
 
+@pytest.mark.slow
 def test_after_stop_timeout_running_jobs_are_interrupted(stsd: Stsd) -> None:
     stsd.write('stop_timeout = "0.5s"\n[jobs.a]\ncommand = "sleep 100"\non_start = true\n')
     stsd.start()

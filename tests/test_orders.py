@@ -151,6 +151,7 @@ def test_jobs_are_triggered_by_tag_and_cancelled_by_name(client: Client) -> None
     wait_for(lambda: row(client, "sleeper")["last_outcome"] == "cancelled", "it has ended")
 
 
+@pytest.mark.slow
 def test_a_job_that_runs_already_is_not_started_again(client: Client) -> None:
     client.ask("trigger", jobs=["sleeper"])
     with pytest.raises(RefusedError, match="sleeper has as many runs as it may have"):

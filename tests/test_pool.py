@@ -203,6 +203,7 @@ def test_a_run_is_over_when_its_output_is(loop: Loop) -> None:
     assert exited.exit_code == 0
 
 
+@pytest.mark.slow
 def test_what_was_told_to_stop_has_its_whole_group_to_end(loop: Loop) -> None:
     run = loop.run(
         "(trap 'sleep 0.3; echo tidied; exit' TERM; while :; do sleep 0.05; done) & wait"

@@ -53,6 +53,7 @@ def test_a_job_of_another_user_with_limits_has_both_and_its_record(stsd: Stsd) -
     assert stsd.records("started", "a")[0]["pid"] > 0
 
 
+@pytest.mark.slow
 @needs_root
 def test_a_program_that_the_user_may_not_execute_fails_the_run_and_nothing_else(
     stsd: Stsd,

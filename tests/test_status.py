@@ -499,6 +499,7 @@ def test_a_watch_of_one_job_is_in_depth(watched: Callable[..., Watched]) -> None
     watch.shows("pg_dump app")
 
 
+@pytest.mark.slow
 def test_a_watch_says_that_the_daemon_has_gone_and_goes_on_when_it_is_back(
     jobfile: Path, monkeypatch: pytest.MonkeyPatch, watched: Callable[..., Watched]
 ) -> None:
