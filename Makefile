@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -q
 PYTHON ?=
 # Tests wait for processes, or for time to pass, for much of theirs, so that four share two
-# processors well. Those of tests/system wait for most of it, and so have a worker more beside them.
+# processors well. Those of tests/system wait for most of it, and so have a process more beside them;
+# it takes those, too, that can only be run one after the other.
 WORKERS ?= 4
 CODE := stsd tests bench examples
 
@@ -52,17 +53,18 @@ cover: $(VENV)/.tools ## the same, with the lines that none of them ran
 	$(BIN)/coverage report
 
 slow: $(VENV)/.tools ## the tests that take longer, without measuring coverage
-	$(PYTEST) -n $(WORKERS) -m "slow and not system"
+	$(PYTEST) -n $(WORKERS) -m "slow and not system and not alone"
+	$(PYTEST) -m alone
 
 system: $(VENV)/.tools ## the tests under a real systemd in a container (root only)
 	$(PYTEST) -m system
 
-long: $(VENV)/.tools ## both of these, side by side
+long: $(VENV)/.tools ## all of these, side by side
 	@# A shell ignores Ctrl-C in what it starts in the background, and so would all below it.
 	@log=$$(mktemp); env --default-signal=INT --default-signal=QUIT \
-		$(PYTEST) -m system >$$log 2>&1 & system=$$!; \
-	$(PYTEST) -n $(WORKERS) -m "slow and not system"; slow=$$?; \
-	wait $$system; system=$$?; cat $$log; rm $$log; exit $$((slow | system))
+		$(PYTEST) -m "system or alone" >$$log 2>&1 & others=$$!; \
+	$(PYTEST) -n $(WORKERS) -m "slow and not system and not alone"; slow=$$?; \
+	wait $$others; others=$$?; cat $$log; rm $$log; exit $$((slow | others))
 
 bench: $(VENV)/.tools ## measure stsd and its peers side by side (ONLY=lateness,idle QUICK=1)
 	$(BIN)/python bench $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)

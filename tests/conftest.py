@@ -16,9 +16,14 @@ from tests.support import Stsd
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
+@pytest.hookimpl(tryfirst=True)  # before it is asked which tests are marked
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits for minutes begins first, so that no worker is alone with it in the end."""
+    """What waits for minutes begins first, so that no worker is alone with it in the end. Tests
+    that would wait for each other are marked, to be run by one process."""
     items.sort(key=lambda item: item.path.name != "test_telling.py")
+    for item in items:
+        if isinstance(item, pytest.Function) and "alone" in item.fixturenames:
+            item.add_marker("alone")
 
 
 def pytest_collection_finish() -> None:
