@@ -44,7 +44,7 @@ class Book:
 @dataclass(frozen=True, slots=True)
 class Open:
     """An attempt with an intent and without an end. `pid` and `born` are None where nothing says
-    that it was started; `alive` is whether its process still runs."""
+    that it was started; `alive` is whether its process still runs. It has a slot in `pools`."""
 
     run: str
     job: str
@@ -57,6 +57,7 @@ class Open:
     boot: str = ""
     alive: bool = False
     by_hand: ByHand | None = None
+    pools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,8 @@ class Recollection:
         scheduled = instant_of(record["scheduled"])
         self._delayed.pop(run, None)
         known = Open(run, record["job"], scheduled, kind, record["attempt"])
-        self._open[run] = replace(known, by_hand=_by_hand(record))
+        pools = tuple(record.get("pools", ()))
+        self._open[run] = replace(known, by_hand=_by_hand(record), pools=pools)
         if kind in BY_TIME or record["attempt"] == 1:
             self._account(record)
 

@@ -63,7 +63,8 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """An attempt is about to be started. On the disk before its process exists."""
+    """An attempt is about to be started. On the disk before its process exists. `pools` are those
+    in which it has a slot."""
 
     run: str
     job: str
@@ -72,6 +73,7 @@ class Intent:
     attempt: int
     at: float
     by_hand: ByHand | None = None
+    pools: tuple[str, ...] = ()
 
     def fields(self) -> dict[str, object]:
         """The record as a JSON object, `event` first."""
@@ -84,6 +86,7 @@ class Intent:
             "attempt": self.attempt,
             "at": rfc3339(self.at),
             **_by_hand(self.by_hand),
+            **({"pools": self.pools} if self.pools else {}),
         }
 
 

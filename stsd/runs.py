@@ -127,6 +127,7 @@ class Live:
             pid=self.pid,
             born=self.born,
             by_hand=run.by_hand,
+            pools=run.job.pools,
         )
 
     def delayed(self) -> Delayed:
@@ -161,6 +162,7 @@ def intent(live: Live, now: Reading) -> Intent:
         attempt=live.attempt,
         at=now.wall,
         by_hand=run.by_hand,
+        pools=run.job.pools,
     )
 
 

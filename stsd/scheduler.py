@@ -7,7 +7,7 @@ a process or rolls a die: the readings of the clock and the random draws are han
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, inf
 
 from stsd.accounts import CORRECTION_S, Accounts, is_kept
@@ -234,6 +234,8 @@ class Scheduler:
             run = self._remembered(attempt)
             if attempt.alive and attempt.pid and attempt.born and attempt.started:
                 child = Child(attempt.pid, attempt.born, attempt.started)
+                # Whatever the jobfile says by now, it has not let go of what it had taken.
+                run = replace(run, job=replace(run.job, pools=attempt.pools))
                 self._dispatch.adopt(run, attempt.attempt, child, now)
             else:
                 self._dispatch.close(run, attempt.attempt, attempt.started, now)

@@ -19,7 +19,7 @@ from stsd.recent import fields_of, recent_of
 from stsd.records import fields_by_hand
 from stsd.units import rfc3339
 
-VERSION = 3
+VERSION = 4
 _NAME = "state.json"
 
 
@@ -74,7 +74,9 @@ def _snapshot(state: dict[str, Any]) -> Snapshot:
     if state["version"] != VERSION:
         raise ValueError(f"a snapshot of version {state['version']}")
     books = {name: _book(fields) for name, fields in state["jobs"].items()}
-    attempts = [Open(**_trace(fields)) for fields in state["runs"]]
+    attempts = [
+        Open(**_trace(fields) | {"pools": tuple(fields["pools"])}) for fields in state["runs"]
+    ]
     delayed = [Delayed(**_trace(fields)) for fields in state["delayed"]]
     memory = Memory(
         books=books,

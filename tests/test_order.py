@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from stsd.messages import Reload
+from stsd.memory import Memory, Recollection
+from stsd.messages import Exited, Reload
 from stsd.model import Job, Overlap, Run, ShellTask, TriggerKind, When
 from stsd.roster import AGEING_S
 from tests.simulation.world import START, Fate, World, jobfile
@@ -109,6 +110,27 @@ def test_a_reload_that_widens_a_pool_lets_in_who_waits() -> None:
     assert len(world.started()) == 1
     world.give(Reload(jobfile(*jobs, pools=(("db", 2),))))
     assert len(world.started()) == 2
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["in other pools", "taken out"])
+def test_what_outlives_its_daemon_keeps_its_slot_whatever_the_jobfile_says_by_now(
+    named: bool,
+) -> None:
+    first = World(jobfile(job("a", pools=("db",))), long).begin()
+    first.run_for(11)
+    recollection = Recollection(Memory())
+    for record in first.records:
+        recollection.take(record.fields())
+    memory = recollection.memory()
+    assert memory.open == first.scheduler.memory().open
+    alive = {run: replace(attempt, alive=True) for run, attempt in memory.open.items()}
+    jobs = [job("b", pools=("db",)), *([job("a", pools=("net",))] if named else [])]
+    second = World(jobfile(*jobs), start=START + 12).begin(replace(memory, open=alive))
+    second.run_for(10)
+    assert second.started("b") == []
+    (run,) = alive
+    second.give(Exited(run, None, None, None, None, "", 0))
+    assert len(second.started("b")) == 1
 
 
 @pytest.mark.parametrize("overlap", list(Overlap))
