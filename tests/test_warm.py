@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pwd
@@ -17,9 +18,11 @@ import pytest
 
 from stsd.child import ChildSpec, child_spec, program
 from stsd.errors import SpawnError
+from stsd.launcher import Request
 from stsd.link import memory_file
 from stsd.model import Job, PythonTask, Run, TriggerKind
 from stsd.tracecontext import traceparent
+from stsd.warm import wait_for_run
 from tests.support import children_of, descriptors, wait_for
 from tests.support_children import (
     CAUGHT_BY_PYTHON,
@@ -326,6 +329,26 @@ def test_what_only_root_can_set_up_is_run_cold(children: Children, open_folder: 
     assert code == 0
     assert json.loads(output.splitlines()[-1])["nice"] == -5
     assert "cannot set nice to -5" in children.chilled[0].reason
+
+
+def test_where_no_child_can_be_forked_requests_are_answered_with_why() -> None:
+    said = []
+
+    class Launcher:
+        @staticmethod
+        def fork_twice() -> int:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+        @staticmethod
+        def requests(link: object, idle_s: float) -> Iterator[Request]:
+            yield Request(-1, -1, -1, -1)
+
+        @staticmethod
+        def report(request: Request, pid: int | None, failure: str) -> None:
+            said.append((pid, failure))
+
+    assert wait_for_run(Launcher, None, "") is None
+    assert said == [(None, "cannot fork: Resource temporarily unavailable")]
 
 
 def test_a_folder_that_is_not_there_is_told(children: Children) -> None:
