@@ -12,8 +12,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +22,7 @@ import pytest
 import tomli
 
 from stsd.keys import DAEMON_KEYS, JOB_KEYS
+from tests.support import wait_for
 
 REPOSITORY = Path(__file__).parent.parent
 EXAMPLE = REPOSITORY / "jobs.example.toml"
@@ -85,27 +86,29 @@ def test_within_ten_seconds_finished_runs_are_in_the_history(tmp_path: Path) -> 
         shutil.copytree(REPOSITORY / name, tmp_path / name)
     jobfile = tmp_path / EXAMPLE.name
     shutil.copy(EXAMPLE, jobfile)
+    begun = datetime.now(UTC)
     with subprocess.Popen(
         [STSD, "run", "-c", jobfile], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as daemon:
         try:
             expected = {"disk", "load", "services", "backup", "verify", "flaky"}
-            until = time.monotonic() + 10
-            records: list[dict[str, Any]] = []
-            while expected and time.monotonic() < until:
+
+            def records_of_all() -> list[dict[str, Any]]:
                 done = stsd("history", "-c", jobfile, "-n", "1000", "--json")
                 records = [json.loads(line) for line in done.stdout.splitlines()]
-                expected -= {
-                    record["job"] for record in records if record.get("outcome") == "succeeded"
-                }
-                time.sleep(0.2)
-            assert expected == set()
+                succeeded = {r["job"] for r in records if r.get("outcome") == "succeeded"}
+                return records if expected <= succeeded else []
+
+            records = wait_for(records_of_all, "a success of each", 60.0)
         finally:
             daemon.send_signal(signal.SIGINT)
             said, _ = daemon.communicate(timeout=20)
     assert daemon.returncode == 0, said
     assert "Traceback" not in said
-    flaky = [r["outcome"] for r in records if r["event"] == "finished" and r["job"] == "flaky"]
+    finished = [r for r in records if r["event"] == "finished"]
+    ends = sorted(datetime.fromisoformat(r["at"]) for r in finished)
+    assert ends[0] - begun < timedelta(seconds=10)
+    flaky = [r["outcome"] for r in finished if r["job"] == "flaky"]
     assert sorted(flaky[-3:]) == ["failed", "failed", "succeeded"]
     archives = list((tmp_path / "run" / "backup").glob("docs-*.tar.gz"))
     assert len(archives) == 1
