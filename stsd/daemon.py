@@ -12,7 +12,7 @@ import selectors
 import signal
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -138,9 +138,7 @@ class Daemon:
         self._log.info("stopped")
 
     def _begin(self) -> None:
-        self._drive(self._beginning())
-        self._drive(Tick())
-        self._tend_books()
+        self._obey(self._beginning())
         self._saving.save(read_clock())
 
     def _beginning(self) -> Begin:
@@ -224,11 +222,13 @@ class Daemon:
             if not events:
                 events += self._crew.begun()
 
-    def _obey(self, order: Event) -> None:
-        """Do what a person asks, and have it on record before it is answered."""
+    def _obey(self, order: Event) -> Sequence[Record]:
+        """Do what is asked for, and have it on record before it is answered; what was noted."""
         self._drive(order)
         self._drive(Tick())  # it may have made room for what waits
+        noted = self._noted
         self._tend_books()
+        return noted
 
     def _perform(self, action: Action) -> Event | None:
         match action:

@@ -20,6 +20,7 @@ from stsd.loading import Aim, Ask
 from stsd.messages import Cancel, Event, PauseJobs, ResumeJobs, Trigger
 from stsd.model import Job, PythonTask, Reading
 from stsd.protocol import Trouble
+from stsd.records import Finished, Record
 from stsd.replies import Done, Later, Listing, Refused, Reply, Request, Waiting
 from stsd.scheduler import Scheduler
 from stsd.statusrows import numbers_of, rows
@@ -34,12 +35,12 @@ _STOPPING = "stsd is stopping, and starts nothing any more"
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """What the orders are carried out with. `drive` hands an event to the core and performs what
-    it decides; `read` has the jobfile read; `about` is what the daemon says of itself, `alerts`
-    what is amiss, by job."""
+    """What the orders are carried out with. `drive` hands an event to the core, performs what it
+    decides, and returns what has been noted by then, such as ends; `read` has the jobfile read;
+    `about` is what the daemon says of itself, `alerts` what is amiss, by job."""
 
     scheduler: Scheduler
-    drive: Callable[[Event], None]
+    drive: Callable[[Event], Sequence[Record]]
     read: Callable[[Ask], None]
     clock: Callable[[], Reading]
     about: Callable[[], Mapping[str, object]]
@@ -190,9 +191,15 @@ class Orders:
     def _started(self, job: Job, by_hand: ByHand) -> str | None:
         """The run that is made of a trigger; None if the job's overlap policy left it out."""
         before = {live.run.id for live in self._scheduler.live()}
-        self._house.drive(Trigger(job.name, by_hand))
+        noted = self._house.drive(Trigger(job.name, by_hand))
         runs = [live.run for live in self._scheduler.live() if live.run.job.name == job.name]
-        return next((run.id for run in runs if run.id not in before), None)
+        begun = [run.id for run in runs if run.id not in before]
+        begun += [  # and is over, since it could not be started
+            end.run
+            for end in noted
+            if isinstance(end, Finished) and end.job == job.name and end.by_hand is by_hand
+        ]
+        return next(iter(begun), None)
 
     def _read(self, aim: Aim) -> Later:
         later = Later()

@@ -26,6 +26,9 @@ tags = ["long", "other"]
 [jobs.greet]
 command = "echo hello $NAME; exit ${CODE:-0}"
 
+[jobs.absent]
+command = ["/no/such/program"]
+
 [jobs.python]
 python = "json:dumps"
 args = [1]
@@ -80,7 +83,7 @@ def test_it_says_who_it_is(house: Stsd, client: Client) -> None:
 
 def test_the_status_has_a_row_for_each_job_in_the_order_of_the_jobfile(client: Client) -> None:
     jobs = client.ask("status")["jobs"]
-    names = ["sleeper", "other", "greet", "python", "often", "yearly"]
+    names = ["sleeper", "other", "greet", "absent", "python", "often", "yearly"]
     assert [job["job"] for job in jobs] == names
     assert [next(iter(job)) for job in jobs] == ["job"] * len(names)
 
@@ -157,6 +160,18 @@ def test_a_job_that_runs_already_is_not_started_again(client: Client) -> None:
     with pytest.raises(RefusedError, match="sleeper has as many runs as it may have"):
         client.ask("trigger", jobs=["sleeper"])
     cancel_all(client, "sleeper")
+
+
+def test_a_run_that_cannot_be_started_is_told_as_one_that_was_made(client: Client) -> None:
+    lines = told(client, "trigger", jobs=["absent"], wait=True)
+    (run,) = lines[0].runs or ()
+    (record,) = [line.record for line in lines if line.record]
+    assert (record["run"], record["outcome"]) == (run, "spawn_failed")
+    answer = client.ask("trigger", jobs=["absent"])
+    assert ([run.partition("@")[0] for run in answer["runs"]], answer["skipped"]) == (
+        ["absent"],
+        [],
+    )
 
 
 def test_of_several_jobs_those_that_run_already_are_told_beside_the_runs(client: Client) -> None:
