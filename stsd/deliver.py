@@ -258,13 +258,13 @@ def _command(item: Mapping[str, Any], found: Found) -> tuple[str, str]:
     }
     argv = target["argv"] or [_SHELL, "-c", target["shell"]]
     try:
-        code, words = heard(argv, body_of(letter), env, item["variables"].get("cwd", "/"))
+        code, words = heard(argv, body_of(letter), env, found.cwd)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise _UntoldError(f"cannot be started: {why}", hopeless=True) from None
     how = f"exited {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
     if code:
-        said = f"{how}: {words}" if words else how
+        said = "; ".join([f"{how}: {words}" if words else how, *found.lacks])
         raise _UntoldError(said, hopeless=code == _NOT_FOUND)
     return "", how
 

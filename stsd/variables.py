@@ -15,6 +15,7 @@ from typing import Any
 
 from stsd import envfile, launcher, vault
 from stsd.child import base_environment, command, user_of
+from stsd.envfile import EnvFileError
 from stsd.launcher import RefusedError
 from stsd.model import ArgvTask, Job, Secret, ShellTask
 from stsd.vault import SecretError
@@ -25,31 +26,42 @@ PATIENCE_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was found; `hide` are the values that nobody is to see."""
+    """What was found; `hide` are the values that nobody is to see. `cwd` is the job's folder, or
+    that of all things, where the job's cannot be entered; `lacks` says what could not be had."""
 
     values: Mapping[str, str] = field(repr=False)
     hide: tuple[str, ...] = field(repr=False)
+    cwd: str = "/"
+    lacks: tuple[str, ...] = ()
 
 
 def found(spec: Mapping[str, Any], wanted: frozenset[str] | None = None) -> Found:
     """The variables that a delivery is made with. `spec` is what `stsd.addressees.surroundings`
-    gave; only the secrets `wanted` are fetched, None for all.
+    gave; only the secrets `wanted` are fetched. None: whatever can be had, since what cannot may
+    be what the job has failed for, and its news is not to fail for the same reason.
 
-    Raises EnvFileError, or SecretError which names the secret.
+    Raises EnvFileError, or SecretError which names the secret, for what is `wanted`.
     """
     job = _job(spec)
-    base = base_environment(os.environ)
-    own = dict(job.env)
-    lacking = wanted is None or bool(wanted - own.keys())
-    files = envfile.of_job(job) if lacking else {}
+    lacks: list[str] = []
+    known = base_environment(os.environ) | dict(job.env)
+    if wanted is None or wanted - dict(job.env).keys():
+        try:
+            known |= envfile.of_job(job)
+        except EnvFileError as error:
+            if wanted is not None:
+                raise
+            lacks.append(f"env_file: {error}")
     values = {}
     for secret in job.secrets:
         if wanted is None or secret.name in wanted:
             try:
-                values[secret.name] = _value(secret, job, {**base, **own, **files})
+                values[secret.name] = _value(secret, job, known)
             except SecretError as error:
-                raise SecretError(f"secrets.{secret.name}: {error}") from None
-    return Found({**base, **own, **files, **values}, tuple(values.values()))
+                lacks.append(f"secrets.{secret.name}: {error}")
+                if wanted is not None:
+                    raise SecretError(lacks[-1]) from None
+    return Found(known | values, tuple(values.values()), job.cwd, tuple(lacks))
 
 
 def _value(secret: Secret, job: Job, env: Mapping[str, str]) -> str:
@@ -100,9 +112,13 @@ def _job(spec: Mapping[str, Any]) -> Job:
         secrets=tuple(map(_secret, spec.get("secrets", ()))),
         user=spec.get("user"),
         group=spec.get("group"),
-        cwd=spec.get("cwd", "/"),
+        cwd=_folder(spec.get("cwd", "/")),
         umask=spec.get("umask", 0o022),
     )
+
+
+def _folder(cwd: str) -> str:
+    return cwd if os.path.isdir(cwd) and os.access(cwd, os.X_OK) else "/"
 
 
 def _secret(fields: Mapping[str, Any]) -> Secret:

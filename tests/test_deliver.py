@@ -462,6 +462,28 @@ def test_a_command_gets_a_digest_as_one(log_dir: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "broken",
+    [
+        {"cwd": "/no/such/folder"},
+        {"env_files": ("/no/such/file",)},
+        {"secrets": (Secret("TOKEN", command=ShellTask("exit 4")),)},
+    ],
+)
+def test_what_a_job_fails_for_does_not_keep_its_command_from_telling(
+    broken: dict[str, Any], log_dir: Path, tmp_path: Path
+) -> None:
+    job = Job("backup", BACKUP.task, env=(("GREETING", "hello"),), **broken)
+    answer = told(shell(f'printf "%s" "$GREETING" > {tmp_path}/got'), log_dir, job=job)
+    assert (answer["ok"], (tmp_path / "got").read_text()) == (True, "hello")
+
+
+def test_a_command_that_fails_is_told_with_what_it_lacked(log_dir: Path) -> None:
+    job = Job("backup", BACKUP.task, secrets=(Secret("TOKEN", command=ShellTask("exit 4")),))
+    answer = told(shell("test -n $TOKEN; exit 3"), log_dir, job=job)
+    assert answer["said"] == "exited 3; secrets.TOKEN: its command exited 4"
+
+
+@pytest.mark.parametrize(
     ("target", "hopeless", "said"),
     [
         (shell("echo first; echo last >&2; exit 3"), False, "exited 3: last"),
