@@ -40,6 +40,8 @@ _OUTCOMES = {
     "spawn_failed": "could not be started",
     _SUCCEEDED: "succeeded",
 }
+# Of which a reason says the same again at its beginning (`stsd.grounds.of_failure`).
+_SAID_TWICE = frozenset({"timed_out", "interrupted", "spawn_failed"})
 _OF_MANY = {
     Event.FAILED: "failed",
     Event.ATTEMPT_FAILED: "failed, to be retried",
@@ -102,9 +104,11 @@ def heading(event: Event, number: int) -> str:
 
 
 def sentence(notice: Notice) -> str:
-    """Headline and reason: `backup failed: exit code 2`."""
-    reason = why(notice)
-    return f"{headline(notice)}: {reason}" if reason else headline(notice)
+    """Headline and reason: `backup failed: exit code 2`, `backup timed out after 1h`."""
+    head, reason = headline(notice), why(notice)
+    if notice.outcome in _SAID_TWICE and (how := _OUTCOMES[notice.outcome]) in head:
+        return head + reason.removeprefix(how)
+    return f"{head}: {reason}" if reason else head
 
 
 def headline(notice: Notice) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from stsd.grounds import of_failure
 from stsd.letter import Letter
 from stsd.noticehtml import page
 from stsd.notices import Event, Notice
 from stsd.noticetext import listed, markdown, plain
-from stsd.noticewords import headline, more, subject
+from stsd.noticewords import headline, more, sentence, subject
 from tests.support_golden import assert_golden
 from tests.support_notices import (
     DUE,
@@ -69,6 +70,24 @@ def test_a_headline_says_what_has_happened_to_which_job(
     event: Event, fields: dict[str, Any], words: str
 ) -> None:
     assert headline(notice(event, **fields)) == words
+
+
+@pytest.mark.parametrize(
+    ("event", "outcome", "error", "words"),
+    [
+        (Event.FAILED, "timed_out", None, "backup timed out after 3s"),
+        (Event.FAILED, "spawn_failed", "no file", "backup could not be started: no file"),
+        (Event.FAILED, "interrupted", "no news", "backup was interrupted after 3s: no news"),
+        (Event.FAILED, "failed", "failed: no", "backup failed: failed: no"),
+        (Event.ATTEMPT_FAILED, "timed_out", None, "backup timed out in attempt 2 after 3s"),
+    ],
+)
+def test_a_sentence_says_nothing_twice(
+    event: Event, outcome: str, error: str | None, words: str
+) -> None:
+    duration = None if outcome == "spawn_failed" else 3.0
+    why = of_failure({"outcome": outcome, "error": error, "duration_s": duration})
+    assert sentence(notice(event, outcome=outcome, why=why, attempt=2)) == words
 
 
 @pytest.mark.parametrize("known", [FAILED, THREE, MANY], ids=["one", "three", "many"])
