@@ -35,7 +35,20 @@ FAREWELL_S = 6.0
 _STEP_S = 1.0
 """By how much the clock has to be set for the herald to be told."""
 _LAST_WORDS = 500
-_CREDENTIALS = "CREDENTIALS_DIRECTORY"
+# What else of the daemon's environment it is given: where secrets are that are credentials, by
+# which proxy the network is reached, and whose certificates are trusted.
+_PASSED_ON = frozenset(
+    {
+        "CREDENTIALS_DIRECTORY",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "ALL_PROXY",
+        "NO_PROXY",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+    }
+)
 
 
 def is_wanted(jobfile: Jobfile) -> bool:
@@ -76,9 +89,8 @@ class HeraldLink:
     ) -> None:
         self._selector = selector
         self._folders = (str(places.log_dir), str(places.state_dir))
-        # Secrets that are credentials may be needed for an address.
-        credentials = {name: os.environ[name] for name in (_CREDENTIALS,) if name in os.environ}
-        self._environ = {**environ, **credentials}
+        more = {name: word for name, word in os.environ.items() if name.upper() in _PASSED_ON}
+        self._environ = {**environ, **more}
         self._gauges = gauges
         self._log = log
         self._said = os.memfd_create("herald", os.MFD_CLOEXEC)

@@ -63,7 +63,7 @@ class Loop:
         self.link = HeraldLink(
             self.selector,
             Places(folder / "log", folder / "state"),
-            dict(os.environ),
+            {"PATH": os.environ["PATH"]},
             lambda: self.gauges,
             123.5,
             structlog.wrap_logger(self.logged, processors=[]),
@@ -164,6 +164,22 @@ def test_the_herald_is_told_its_jobfile_its_folders_and_since_when(loop: Loop) -
     assert about is not None
     assert about["pid"] == loop.heard[0]["pid"]
     assert about["problem"] is None
+
+
+def test_the_herald_goes_out_the_way_that_the_daemon_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way = {"https_proxy": "http://proxy:3128", "NO_PROXY": "db1", "SSL_CERT_FILE": "/ca.pem"}
+    for name, value in {**way, "A_TOKEN": "hunter22"}.items():
+        monkeypatch.setenv(name, value)
+    loop = Loop(tmp_path, monkeypatch)
+    loop.herald_is("print(json.dumps(dict(os.environ)), file=heard)", LISTENS)
+    loop.link.serve(jobfile(WATCHED), loop.now().mono)
+    loop.until(lambda: len(loop.heard) > 1, "its environment")
+    environ = loop.heard[1]
+    loop.link.close()
+    assert {name: environ.get(name) for name in way} == way
+    assert "A_TOKEN" not in environ
 
 
 def test_news_held_and_reload_are_told_and_then_there_is_nothing_to_do(loop: Loop) -> None:
