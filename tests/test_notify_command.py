@@ -84,6 +84,7 @@ def test_a_test_looks_like_the_last_run(tmp_path: Path, web: Web) -> None:
     (told,) = json.loads(web.asked[-1].body)["notices"]
     assert (told["run"], told["tail"]) == (record["run"], ["hello"])
     assert told["more"] == f"stsd logs -c {stsd.jobfile} {record['run']}"
+    assert (told["outcome"], told["exit_code"]) == ("failed", 1)
 
 
 def test_a_secret_of_the_job_is_used_and_not_shown(tmp_path: Path, web: Web) -> None:

@@ -26,7 +26,7 @@ from stsd.cli.wording import instant_of
 from stsd.errors import UsageError
 from stsd.jobfile import load, machine_zone
 from stsd.link import memory_file
-from stsd.model import Job
+from stsd.model import Job, Outcome
 from stsd.notices import Event, Notice, Notify, Target
 from stsd.parcel import item_for
 
@@ -52,7 +52,13 @@ _IN_A_TEST = {
     Event.SILENT: "it has not succeeded for too long",
     Event.HELD: "the history cannot be written: No space left on device",
 }
-_OF_RUNS = frozenset({Event.FAILED, Event.ATTEMPT_FAILED, Event.RECOVERED, Event.SLOW})
+# Of those that are about a run, how that has ended, and its exit code.
+_OF_RUNS: dict[Event, tuple[Outcome | None, int | None]] = {
+    Event.FAILED: (Outcome.FAILED, 1),
+    Event.ATTEMPT_FAILED: (Outcome.FAILED, 1),
+    Event.RECOVERED: (Outcome.SUCCEEDED, 0),
+    Event.SLOW: (None, None),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +214,11 @@ def _sample(event: Event, job: Job, now: float, last: Mapping[str, Any] | None) 
 
 def _of_run(notice: Notice, last: Mapping[str, Any]) -> Notice:
     """The notice as if it were of this run."""
+    outcome, exit_code = _OF_RUNS[notice.event]
     return replace(
         notice,
+        outcome=outcome,
+        exit_code=exit_code,
         run=last["run"],
         scheduled=int(instant_of(last["scheduled"])),
         trigger=last["trigger"],
