@@ -223,6 +223,15 @@ def test_what_other_people_wrote_cannot_give_orders_to_the_terminal() -> None:
     assert "\x1b" not in shown(lines, screen)
 
 
+def test_a_job_has_one_line_however_many_its_owner_has_written() -> None:
+    words = "first line\n\tsecond\n"
+    paused = {"since": "2026-11-21T09:00:00Z", "until": None, "reason": words, "by": "ann"}
+    rows = [row("a", description=words), row("b", state="paused", paused=paused, alerts=["slow"])]
+    text = shown(glance(rows, NOW, Terminal()), Terminal())
+    assert len(text.splitlines()) == 1 + len(rows)
+    assert text.count("first line second") == len(rows)
+
+
 def test_it_says_who_is_told_and_who_cannot_be() -> None:
     down = {
         "target": "mailto://mx.example.com",

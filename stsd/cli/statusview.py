@@ -116,7 +116,7 @@ def _details(row: Row, now: float) -> Line:
     doing = _doing(row, now)
     if not amiss:
         return cell(doing)
-    return (Span(amiss, "red"), Span(f", {doing}" if doing else ""))
+    return (Span(amiss, "red"), *cell(f", {doing}" if doing else ""))
 
 
 def amiss_of(row: Row) -> Sequence[str]:

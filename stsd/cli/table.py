@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from stsd.cli.terminal import Line, Span, Terminal, cut, width_of
 
 _GAP = "  "
+_BREAKS = re.compile(r"\s*[\t\n]\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class Column:
 
 
 def cell(text: str, shade: str = "") -> Line:
-    """A cell of one shade; without text it has none."""
+    """A cell of one shade; without text it has none. A row is one line, whatever is in it."""
+    text = _BREAKS.sub(" ", text)
     return (Span(text, shade),) if text else ()
 
 
