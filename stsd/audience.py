@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from stsd.model import Job
+from stsd.model import INHERITED, INHERITED_TOO, Job
 from stsd.notices import Event, Means, Notify, Ping
+from stsd.references import referenced
 from stsd.report import Place, Report, written_at
 from stsd.source import Source
 from stsd.values import Fault, Step
@@ -55,6 +56,8 @@ class Audience:
 
     def check(self, place: Place, job: Job) -> None:
         """Warns of what nobody will be told of, though it is asked for."""
+        if not job.env_files:
+            self._check_variables(place, job)
         if job.notify is None:
             return
         if job.notify.on == {Event.RECOVERED}:
@@ -71,6 +74,17 @@ class Audience:
             if getattr(job, key) is not None and event not in job.notify.on:
                 message = f'nobody is notified of it: `notify.on` has no "{event}"'
                 self._warn(place, key, (), message, "add it")
+
+    def _check_variables(self, place: Place, job: Job) -> None:
+        """What is to stand in an address, and is nowhere, belongs to the job, not to the place
+        where the address is written."""
+        known = INHERITED.union([name for name, _ in job.env], [each.name for each in job.secrets])
+        for key, words in (("notify", _words_of(job.notify)), ("ping", _pinged(job.ping))):
+            for name in sorted(set().union(*map(referenced, words)) - known):
+                if not name.startswith(INHERITED_TOO):
+                    message = f"`{key}` takes the variable {name}, which the job does not have"
+                    remedy = "add it to `env`, `env_file` or `secrets`"
+                    self._report.warn(place, Fault(message, remedy))
 
     def _notify(self, place: Place, table: dict[str, Any]) -> Notify | None:
         slot = tuple(table.items())
@@ -101,6 +115,14 @@ class Audience:
         if (place, message) not in self._warned:
             self._warned.add((place, message))
             self._report.warn(place, Fault(message, remedy, path))
+
+
+def _words_of(notify: Notify | None) -> Iterable[str]:
+    return () if notify is None else (f"{to.address} {to.secret}" for to in notify.to)
+
+
+def _pinged(ping: Ping | None) -> Iterable[str]:
+    return () if ping is None else (ping.check, ping.start, ping.success, ping.failure)
 
 
 def _repeated(entries: tuple[object, ...]) -> Iterable[int]:

@@ -17,13 +17,21 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from stsd.limits import rlimits_for
-from stsd.model import ArgvTask, HttpTask, Job, MessageTask, PythonTask, Run, ShellTask, Task
+from stsd.model import (
+    INHERITED,
+    INHERITED_TOO,
+    ArgvTask,
+    HttpTask,
+    Job,
+    MessageTask,
+    PythonTask,
+    Run,
+    ShellTask,
+    Task,
+)
 from stsd.tracecontext import TRACEPARENT, traceparent
 from stsd.units import rfc3339
 
-ALLOWED = frozenset(
-    {"HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER"}
-)
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What an attempt is told of itself.
 ABOUT_THE_RUN = frozenset(
@@ -72,7 +80,9 @@ class ChildSpec:
 def base_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """What every child inherits of the daemon's environment."""
     kept = {
-        name: value for name, value in environ.items() if name in ALLOWED or name.startswith("LC_")
+        name: value
+        for name, value in environ.items()
+        if name in INHERITED or name.startswith(INHERITED_TOO)
     }
     return {"PATH": DEFAULT_PATH} | kept
 

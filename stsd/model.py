@@ -221,6 +221,13 @@ class Retry:
     within: float | None = None
 
 
+INHERITED = frozenset(
+    {"HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER"}
+)
+"""The variables that jobs have of the daemon's own environment, besides the INHERITED_TOO."""
+INHERITED_TOO = "LC_"
+
+
 @dataclass(frozen=True, slots=True)
 class Secret:
     """An environment variable whose value is in a file, in a credential of systemd's, or is what

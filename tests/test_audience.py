@@ -171,6 +171,36 @@ def test_what_nobody_is_notified_of_is_warned_of(line: str, event: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('notify = { to = "mailto://me:${WORD}@example.com" }', "notify"),
+        ('notify = { to = { webhook = "https://h/", secret = "${WORD}" } }', "notify"),
+        ('ping = { failure = "https://h/${HOME}/${WORD}" }', "ping"),
+    ],
+)
+def test_a_variable_that_a_job_does_not_have_is_warned_of(line: str, key: str) -> None:
+    (said,) = warnings(line)
+    assert said == (
+        f"jobs.toml:1:7: jobs.a: `{key}` takes the variable WORD, which the job does not have "
+        "(add it to `env`, `env_file` or `secrets`)"
+    )
+    assert warnings(f'{line}\nenv = {{ WORD = "x" }}') == []
+    assert warnings(f'{line}\nsecrets = {{ WORD = {{ credential = "x" }} }}') == []
+
+
+def test_what_an_env_file_has_is_not_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "a.env").write_text("")
+    assert warnings('env_file = "a.env"\nping = "https://h/${WORD}"') == []
+
+
+def test_each_job_is_warned_that_lacks_what_the_defaults_take() -> None:
+    text = f'[defaults]\nping = "https://h/${{WORD}}"\n{COMMAND}env.WORD = "x"\n'
+    text += '[jobs.b]\ncommand = "true"\n[jobs.c]\ncommand = "true"\nping = false\n'
+    (said,) = loaded(text).warnings
+    assert said.startswith("jobs.toml:6:7: jobs.b: `ping` takes the variable WORD")
+
+
+@pytest.mark.parametrize(
     ("url", "scheme"),
     [
         ("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", "slack"),
