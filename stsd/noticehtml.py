@@ -19,6 +19,7 @@ from stsd.noticewords import (
     facts,
     heading,
     headline,
+    in_short,
     more,
     output_heading,
     overview,
@@ -178,7 +179,7 @@ def _list(event: Event, group: list[Told], hidden: int) -> str:
     lines = [
         f"<b>{_text(escaped(told.notice.job))}</b> "
         f'<span class="soft" style="color:#59636e">{_text(time_of_day(told))}</span> '
-        f"{_text(why(told.notice))}"
+        f"{_text(in_short(told))}"
         for told in group
     ]
     if hidden:

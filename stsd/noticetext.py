@@ -17,6 +17,7 @@ from stsd.noticewords import (
     facts,
     grouped,
     heading,
+    in_short,
     more,
     output_heading,
     overview,
@@ -146,7 +147,7 @@ def _list(letter: Letter, most: int) -> list[str]:
         parts += [*([""] if parts else []), f"{heading(event, len(told) + hidden)}:"]
         width = max((len(escaped(each.notice.job)) for each in told), default=0)
         for each in told:
-            line = f"  {escaped(each.notice.job):<{width}}  {time_of_day(each)}  {why(each.notice)}"
+            line = f"  {escaped(each.notice.job):<{width}}  {time_of_day(each)}  {in_short(each)}"
             parts.append(line.rstrip())
         if hidden:
             parts.append(f"  and {hidden:,} more")

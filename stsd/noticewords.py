@@ -53,6 +53,14 @@ _OF_MANY = {
     Event.SILENT: "silent",
     Event.HELD: "held",
 }
+# Of those that have been told before, and last.
+_OF_MANY_STILL = {
+    Event.FAILED: "still failing",
+    Event.LATE: "still late",
+    Event.SLOW: "still slow",
+    Event.SILENT: "still silent",
+    Event.HELD: "still held",
+}
 _TRIGGERS = {
     "manual": "by hand",
     "on_start": "at the start of stsd",
@@ -79,7 +87,8 @@ def summary(letter: Letter) -> str:
     for event, told in grouped(letter.told):
         jobs = len({each.notice.job for each in told})
         noun = (" job" if jobs == 1 else " jobs") if not parts else ""
-        parts.append(f"{jobs:,}{noun} {_OF_MANY[event]}")
+        words = _OF_MANY_STILL if all(each.notice.reminder for each in told) else _OF_MANY
+        parts.append(f"{jobs:,}{noun} {words.get(event, _OF_MANY[event])}")
     if letter.dropped:
         parts.append(f"{letter.dropped:,} more that were not kept")
     return ", ".join(parts)
@@ -134,6 +143,16 @@ def headline(notice: Notice) -> str:
 def why(notice: Notice) -> str:
     """The reason, on one line."""
     return _cut(escaped(" ".join(notice.why.split())), LONGEST_WHY)
+
+
+def in_short(told: Told) -> str:
+    """The reason in a line of a digest; of what is told again, with how long that has lasted."""
+    notice = told.notice
+    if not notice.reminder or notice.since is None:
+        return why(notice)
+    runs = f"{notice.count:,} runs " if _in_a_row(notice) else ""
+    began = datetime.fromtimestamp(notice.since, zone(told.zone))
+    return f"{why(notice)} ({runs}since {began:%Y-%m-%d %H:%M})"
 
 
 def description(told: Told) -> str:

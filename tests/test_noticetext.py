@@ -13,7 +13,7 @@ from stsd.letter import Letter
 from stsd.noticehtml import page
 from stsd.notices import Event, Notice
 from stsd.noticetext import listed, markdown, plain
-from stsd.noticewords import headline, more, sentence, subject
+from stsd.noticewords import headline, more, sentence, subject, summary
 from tests.support_golden import assert_golden
 from tests.support_notices import (
     DUE,
@@ -124,6 +124,17 @@ def test_a_digest_names_the_gravest_first_and_hides_no_kind() -> None:
     assert subject(MANY) == (
         "[stsd] 1 job held, 490 failed, 8 late, 12 more that were not kept (db1.example.com)"
     )
+
+
+def test_a_digest_of_what_lasts_says_that_it_does_and_since_when() -> None:
+    again = {"reminder": 2, "since": DUE - 86400.0}
+    lasting = [told(notice(job=f"job{n}", count=14, **again)) for n in range(6)]
+    late = told(bare(Event.LATE, "report", "no success by 06:00", **again))
+    assert summary(letter(*lasting, late)) == "6 jobs still failing, 1 still late"
+    assert "exit code 2 (14 runs since 2026-11-20 03:30)\n" in plain(letter(*lasting, late))
+    assert "no success by 06:00 (since 2026-11-20 03:30)\n" in plain(letter(*lasting, late))
+    assert "(14 runs since 2026-11-20 03:30)" in page(letter(*lasting, late))
+    assert summary(letter(*lasting, told(notice(job="new")))) == "7 jobs failed"
 
 
 def test_two_notices_of_a_job_are_counted_as_one_job() -> None:
