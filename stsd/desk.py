@@ -78,16 +78,25 @@ class Desk:
         self.counts: Counter[str] = Counter() if counts is None else counts
         self._counts_changed = False
         self.revision = 0
+        self._jobs: dict[str, Job] = {}
+        self._targets: dict[str, tuple[Target, ...]] = {}
         self.reload(jobs, now)
 
     def reload(self, jobs: Mapping[str, Job], now: float) -> None:
         """Another jobfile is in force."""
+        before = {name: self._targets_of(name) for name in self._jobs}
         self._jobs = _watched(jobs)
-        self._targets: dict[str, tuple[Target, ...]] = {}
-        self.audience = {target for job in self._jobs for target in self._targets_of(job)}
+        self._targets.clear()
+        now_told = {name: self._targets_of(name) for name in self._jobs}
+        self.audience = {target for targets in now_told.values() for target in targets}
         self._conditions.reload(self._jobs, now)
         self._pings.reload(self._jobs)
-        self._gathering.reload(self.audience, now)
+        heirs = {
+            name: [target for target in targets if target not in before[name]]
+            for name, targets in now_told.items()
+            if name in before
+        }
+        self._gathering.reload(self.audience, now, heirs)
         self.tallies.reload(jobs)
         self.revision += 1
 

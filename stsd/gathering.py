@@ -110,13 +110,18 @@ class Gathering:
         self._tidy(lane)
         return lane.standing()
 
-    def reload(self, targets: Iterable[Target], now: float) -> None:
-        """These are all targets of the jobfile in force. What waits for another one is tried once,
-        and then let go of."""
+    def reload(
+        self, targets: Iterable[Target], now: float, heirs: Mapping[str, Iterable[Target]]
+    ) -> None:
+        """These are all targets of the jobfile in force; `heirs` are those that a job has got with
+        it, by name. What waits for a target that has left is for them; where there are none, it is
+        tried once, and then let go of."""
         self._pass_to(now)
         wanted = set(targets)
         for lane in list(self._lanes.values()):
             lane.wanted = lane.target in wanted
+            if not lane.wanted:
+                self._hand_over(lane, heirs)
             self._tidy(lane)
 
     def standings(self) -> list[Standing]:
@@ -184,6 +189,20 @@ class Gathering:
             lane.dropped += count
             self._lost[lane.target, why] = self._lost.get((lane.target, why), 0) + count
             self._touch(lane, *serials)
+
+    def _hand_over(self, lane: Lane, heirs: Mapping[str, Iterable[Target]]) -> None:
+        """What is not under way goes to whom its job names now."""
+        out = lane.message.serials if lane.message is not None and lane.is_out else ()
+        for serial, item in list(lane.items.items()):
+            to = () if serial in out else tuple(heirs.get(item.notice.job, ()))
+            for heir in map(self._lane, to):
+                number = self._number()
+                heir.items[number] = item
+                self._touch(heir, number)
+                self._lose(heir, heir.too_many(), f"more than {KEPT} were waiting")
+            if to:
+                lane.take_out([serial])
+                self._touch(lane, serial)
 
     def _tidy(self, lane: Lane) -> None:
         """Let go of what waits in vain, and of a lane in which nothing is."""

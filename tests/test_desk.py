@@ -58,6 +58,14 @@ def delivered(desk: Desk, now: float) -> list[Delivery]:
     return desk.tick(now)[0]
 
 
+def refused(desk: Desk, now: float) -> list[Delivery]:
+    """What is sent then, and arrives nowhere."""
+    deliveries = delivered(desk, now)
+    for each in deliveries:
+        desk.answered(each.id, False, "refused", now, unsure=False)
+    return deliveries
+
+
 def test_a_failure_is_told_when_it_has_waited_for_company() -> None:
     desk = desk_of(JOB)
     desk.take(finished(NOW), NOW)
@@ -232,6 +240,30 @@ def test_a_job_that_leaves_the_jobfile_is_told_of_no_more() -> None:
     desk.take(finished(NOW), NOW)
     assert delivered(desk, NOW + 100) == []
     assert desk.audience == set()
+
+
+def test_what_waits_for_an_address_that_was_wrong_is_told_to_the_right_one() -> None:
+    desk = desk_of(JOB)
+    desk.take(finished(NOW), NOW)
+    (delivery,) = refused(desk, NOW + GATHER_S)
+    assert JOB.notify is not None
+    right = Target(Means.WEBHOOK, "https://right.example.com/")
+    desk.reload({"a": replace(JOB, notify=replace(JOB.notify, to=(right,)))}, NOW + 15)
+    (again,) = delivered(desk, NOW + 15)
+    assert (again.target, again.notices) == (right, delivery.notices)
+    assert ([each.target for each in desk.standings()], desk.lost()) == ([right], [])
+
+
+def test_whom_a_job_has_named_before_is_told_nothing_twice() -> None:
+    assert JOB.notify is not None
+    other = Target(Means.WEBHOOK, "https://other.example.com/")
+    both = replace(JOB, notify=replace(JOB.notify, to=(OPS, other)))
+    desk = desk_of(both)
+    desk.take(finished(NOW), NOW)
+    assert len(refused(desk, NOW + GATHER_S)) == 2
+    desk.reload({"a": JOB}, NOW + 15)
+    assert [(each.target, each.waiting) for each in desk.standings()] == [(OPS, 1)]
+    assert [each.target for each in desk.lost()] == [other]
 
 
 def test_a_switch_is_called_at_start_and_end() -> None:

@@ -425,7 +425,7 @@ def test_a_storm_of_ten_thousand_notices_is_cheap() -> None:
 def test_what_waits_for_a_target_that_has_left_the_jobfile_is_tried_once() -> None:
     world = World(down=[(T0, T0 + HOUR)])
     world.add(failed(), to=(MAIL, HOOK))
-    world.gathering.reload([HOOK], world.now)
+    world.gathering.reload([HOOK], world.now, {})
     world.run_until(T0 + 15)
     assert [standing.target for standing in world.gathering.standings()] == [HOOK]
     [lost] = world.gathering.lost()
@@ -436,7 +436,7 @@ def test_a_target_that_is_down_and_leaves_the_jobfile_is_forgotten() -> None:
     world = World(down=[(T0, T0 + HOUR)])
     world.add(failed())
     world.run_until(T0 + 15)
-    world.gathering.reload([HOOK], world.now)
+    world.gathering.reload([HOOK], world.now, {})
     world.save()
     assert world.disk == {}
     assert world.gathering.due() is None
