@@ -244,7 +244,7 @@ def test_it_says_who_is_told_and_who_cannot_be() -> None:
     fields = daemon_fields(Path("/etc/stsd/jobs.toml"), 2, telling=telling)
     text = shown(summary(ROWS, fields, NOW, lit(None)), lit(None))
     assert "notifications: to 2 targets, 4 wait" in text
-    assert "mailto://mx.example.com cannot be told, since 2h ago: Connection" in text
+    assert "mailto://mx.example.com cannot be told, for 2h now: Connection" in text
     assert "\x1b[31m refused" not in text
     assert "command mail" not in text
 

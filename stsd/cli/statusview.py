@@ -217,8 +217,8 @@ def _untold(telling: Row | None, now: float) -> Iterator[str]:
         yield f"nobody is told how jobs fare: {visible(telling['problem'])}"
     for target in telling["targets"]:
         if target["failing_since"] is not None:
-            since = ago(now - instant_of(target["failing_since"]))
+            long = span(now - instant_of(target["failing_since"]))
             yield (
-                f"{visible(target['target'])} cannot be told, since {since}:"
+                f"{visible(target['target'])} cannot be told, for {long} now:"
                 f" {visible(target['problem'])}"
             )
