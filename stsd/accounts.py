@@ -81,16 +81,15 @@ class Accounts:
         begins = {job.name: self._since[job.name] for job in jobs}
         return {name: max(since, marks.get(name, since)) for name, since in begins.items()}
 
-    def reopen(self, job: Job, now: Reading) -> None:
-        """The clock was set back for good: the job's schedule begins anew."""
+    def rewind(self) -> None:
+        """The clock was set back for good: schedules begin anew, whatever was accounted for."""
         self._closed.clear()
-        self.open(job, now)
 
     def close(self, job: str, now: Reading, since: int) -> None:
         """The job is not due any more from the instant `since` on."""
         del self._since[job]
         self._chains.leave(job)
-        self._closed = _of_use(self._closed, now) | {job: since}
+        self._closed[job] = since
         self._do(Write(Planned(job, None, since, now.wall)))
 
     def settle(self, jobs: Mapping[str, Job], memory: Memory, now: Reading) -> dict[str, int]:
@@ -128,8 +127,9 @@ class Accounts:
                 self.open(job, now, begin)
         return marks
 
-    def forget(self, jobs: Iterable[str]) -> None:
+    def forget(self, jobs: Iterable[str], now: Reading) -> None:
         """These jobs are gone."""
+        self._closed = _of_use(self._closed, now)
         for name in jobs:
             self.recent.pop(name, None)
             self._dispatch.successes.pop(name, None)
@@ -144,7 +144,8 @@ class Accounts:
 
     def follow_up(self, jobs: Mapping[str, Job], now: Reading) -> None:
         """Start what is due after the runs that have ended by now. Whoever reads the history goes
-        by its order, so that this is to be done before a schedule begins or ends."""
+        by its order, so that this is to be done before a schedule begins or ends. What is due
+        of a job that is not among the `jobs` is left out."""
         actions = self._dispatch.actions
         while self._followed < len(actions):
             action = actions[self._followed]
@@ -161,10 +162,10 @@ class Accounts:
             self._dispatch.successes[end.job] = end.at
         for name in self._chains.ended(end.job, end.outcome):
             scheduled = instant_of(rfc3339(end.at))  # as a restart reads it off the record
-            if name in self._since:
+            if name in self._since and name in jobs:
                 self._admission.admit_untimed(jobs[name], TriggerKind.AFTER, now, scheduled)
             else:
-                self._close_chain(name, [scheduled], now)
+                self._close_chain(name, [scheduled], now, "its schedule is another one from now on")
 
     def _catch_up(self, job: Job, book: Book, now: Reading) -> None:
         schedule = schedule_for(job.when, job.name)
@@ -182,9 +183,14 @@ class Accounts:
         for due in run:
             self._admission.admit_untimed(job, TriggerKind.AFTER, now, due, caught_up=True)
 
-    def _close_chain(self, name: str, dues: Sequence[int], now: Reading) -> None:
+    def _close_chain(
+        self,
+        name: str,
+        dues: Sequence[int],
+        now: Reading,
+        detail: str = "not caught up with after a restart",
+    ) -> None:
         for due in dues:
-            detail = "not caught up with after a restart"
             skipped = Skipped(name, due, SkipReason.SUPERSEDED, now.wall, TriggerKind.AFTER, detail)
             self._do(Write(skipped))
 

@@ -177,10 +177,11 @@ class Recollection:
                 self._pauses.pop(record["job"], None)
 
     def _schedule(self, record: Mapping[str, Any]) -> None:
-        name = record["job"]
+        name, before = record["job"], self._books.get(record["job"])
         self._settled.pop(name, None)
         self._spans.pop(name, None)
-        self._due.pop(name, None)
+        if before is None or before.plan != record["when"]:  # else it is the clock that is another
+            self._due.pop(name, None)
         self._closed.pop(name, None)
         since = instant_of(record["since"])
         if record["when"] is None:

@@ -212,10 +212,11 @@ class Scheduler:
             self._do(Say("warning", "clock_stepped", {"step_s": round(step, 3)}))
 
     def _rewind(self, now: Reading) -> None:
+        self._accounts.rewind()
         for agenda in self._agendas.values():
             agenda.rewind(now.wall)
             for job in agenda.jobs():
-                self._accounts.reopen(job, now)
+                self._accounts.open(job, now)
 
     # -- the beginning, and what was before it
 
@@ -274,13 +275,15 @@ class Scheduler:
         for agenda in self._agendas.values():
             marks |= agenda.leave({*removed, *changed}, order.zones)
         self._dispatch.forget(removed, now)
-        self._accounts.follow_up(old | new, now)
+        # No run goes for one of a schedule that ends here.
+        ending = {n for n in changed if _when_in_force(old[n]) != _when_in_force(new[n])}
+        self._accounts.follow_up({n: job for n, job in new.items() if n not in ending}, now)
         for name in (*removed, *changed, *added):
             self._replan(old.get(name), new.get(name), marks, now)
         entering = dict.fromkeys((*changed, *marks, *added))
         self._enter([new[name] for name in entering if name in new], marks, now)
         self._dispatch.resize(jobfile.settings)
-        self._accounts.forget(removed)
+        self._accounts.forget(removed, now)
         fields = {
             "added": added,
             "changed": changed,

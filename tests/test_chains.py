@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stsd.memory import Memory, Recollection
-from stsd.messages import Begin, Reload, Trigger
+from stsd.messages import Begin, Reload, Tick, Trigger
 from stsd.model import (
     After,
     CatchUp,
@@ -178,6 +178,17 @@ def test_what_was_due_after_another_when_stsd_died_is_run_by_the_next_one() -> N
     assert [(r.job, r.scheduled) for r in second.started("b")] == [("b", START + 11)]
 
 
+def test_what_was_due_after_another_is_not_forgotten_when_the_clock_is_set_back() -> None:
+    jobs = jobfile(job("a"), job("b", after("a"), pools=("p",)), job("hog", pools=("p",)))
+    world = World(jobs, lambda run, attempt: Fate(60 if run.job.name == "hog" else 1)).begin()
+    world.run_for(12)
+    world.step_clock(-4 * 3600)
+    world.give(Tick())
+    memory = remembered(world)
+    assert memory.chains["b"].due == (START + 11,)
+    assert memory.chains == world.scheduler.memory().chains
+
+
 def test_what_was_due_after_another_is_left_out_where_nothing_is_to_be_caught_up() -> None:
     b = job("b", after("a"), overlap=Overlap.QUEUE, pools=("p",), catch_up=CatchUp.NONE)
     jobs = jobfile(job("a"), b, job("hog", pools=("p",)))
@@ -234,3 +245,18 @@ def test_a_reload_that_ends_a_run_has_it_followed_by_whoever_did_so_before() -> 
     assert [r.outcome for r in world.finished("a")][-1] is Outcome.CANCELLED
     assert [r.job for r in world.started()] == ["a", "b"]
     assert [(r.job, r.reason) for r in world.skipped()] == [("c", SkipReason.SUPERSEDED)]
+
+
+def test_a_reload_stops_no_run_for_one_that_a_schedule_which_ends_would_have_had() -> None:
+    called_off = after("a", outcomes=frozenset({Outcome.CANCELLED}))
+    a, b = job("a", retry=Retry(max=1, delay=1000)), job("b", When(every=10_000))
+    for left in ((), (b, job("c", after("b"), overlap=Overlap.REPLACE))):
+        c = job("c", called_off, overlap=Overlap.REPLACE)
+        world = World(
+            jobfile(a, c), lambda run, attempt: Fate(1 if run.job.name == "a" else 500, 1)
+        )
+        world.begin().give(Trigger("c"))
+        world.run_for(12)
+        world.give(Reload(jobfile(*left)))
+        assert world.signals == []
+        assert [(r.job, r.reason) for r in world.skipped()] == [("c", SkipReason.SUPERSEDED)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -380,6 +381,27 @@ def test_after_a_small_step_back_a_new_job_is_due_from_then_on_and_no_other() ->
     world.run_for(30)
     assert [r.scheduled - START for r in world.started("new")] == [10, 20, 30]
     assert [r.scheduled - START for r in world.started("a")] == [10, 20, 30]
+
+
+def test_the_only_job_comes_back_as_new_after_the_clock_was_set_back_for_good() -> None:
+    world = World(jobfile(job("a"))).begin()
+    world.run_for(25)
+    world.give(Reload(jobfile()))
+    world.step_clock(-4 * 3600)
+    world.give(Reload(jobfile(job("a"))))
+    world.run_for(25)
+    assert len(world.started("a")) == 5
+
+
+def test_a_reload_that_takes_many_jobs_out_takes_no_longer_for_each() -> None:
+    def took(number: int) -> float:
+        jobs = [job(f"a{n}", When(every=100_000)) for n in range(number)]
+        world = World(jobfile(*jobs)).begin()
+        began = time.process_time()
+        world.give(Reload(jobfile()))
+        return time.process_time() - began
+
+    assert took(8_000) < 3 * 8 * min(took(1_000) for _ in range(3))
 
 
 def test_a_job_that_comes_back_after_a_small_step_back_repeats_nothing() -> None:
