@@ -21,11 +21,11 @@ import json
 import os
 import pwd
 import resource
-import select
 import signal
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from select import POLLERR, POLLHUP, POLLIN, poll  # those of Python, whatever a module puts there
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -93,10 +93,10 @@ def reset_signals() -> None:
 
 def requests(link: socket.socket, idle_s: float | None = None) -> Iterator[Request]:
     """Each request as it comes, until the daemon has gone, or until none has come for `idle_s`."""
-    poll = select.poll()
-    poll.register(link, select.POLLIN)
-    gone = select.POLLHUP | select.POLLERR
-    while (ready := poll.poll(None if idle_s is None else idle_s * 1000)) and not ready[0][
+    coming = poll()
+    coming.register(link, POLLIN)
+    gone = POLLHUP | POLLERR
+    while (ready := coming.poll(None if idle_s is None else idle_s * 1000)) and not ready[0][
         1
     ] & gone:
         fds = _received(link)

@@ -17,6 +17,7 @@ import selectors
 import socket
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
 from stsd.child import ChildSpec, program
@@ -84,6 +85,7 @@ class Starter:
 
     def renew(self) -> None:
         """What is kept warm is begun anew when it is next wanted."""
+        self._spare(request for request in self._asked.values() if request.spec.warm)
         self._warmth.renew()
 
     def owns(self, fd: int) -> bool:
@@ -155,6 +157,7 @@ class Starter:
         if error and pid is not None:
             self.disowned.add(pid)
         if error == STALE and not request.repeated:
+            self._spare(other for other in self._asked.values() if other.link is request.link)
             request.link.close()
             return self._repeat(request)
         if error and request.spec.warm:
@@ -170,11 +173,18 @@ class Starter:
         self._unregister(request)
         request.close_report()
         request.repeated, request.told = True, b""
+        if request.spec.warm:
+            self._warmth.keep(request)
         try:
             self._ask(request)
         except OSError as error:
             return [_no_answer(request, _why(error))]
         return []
+
+    def _spare(self, requests: Iterable[Request]) -> None:
+        """It is stsd itself that ends the launcher of these, which is no fault of theirs."""
+        for request in requests:
+            request.repeated = False
 
     def _failed(self, request: Request, why: str) -> list[Answer | Chilled]:
         if request.spec.warm:

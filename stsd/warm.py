@@ -14,6 +14,7 @@ import contextlib
 import gc
 import importlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -32,6 +33,7 @@ _GO_ON = b"!"
 
 def import_module(name: str) -> str:
     """Import it; why it cannot be kept warm, or nothing."""
+    needed = _needed()
     signal.alarm(_IMPORT_AT_MOST_S)  # what never comes to its end ends this process
     try:
         importlib.import_module(name)
@@ -41,7 +43,14 @@ def import_module(name: str) -> str:
         signal.alarm(0)
     if len(os.listdir("/proc/self/task")) > 1:
         return "importing it starts threads, which a fork would lose"
+    if _needed() != needed:
+        return "importing it puts something else in the place of what forks (gevent does)"
     return ""
+
+
+def _needed() -> tuple[object, ...]:
+    """What cannot be waited for with all signals blocked, once it is somebody else's."""
+    return os.fork, os.waitpid, getattr(select, "poll", None), socket.socketpair
 
 
 def stamps() -> dict[str, tuple[int, int] | None]:
@@ -116,6 +125,7 @@ def _settled(launcher: Any, request: launcher.Request, template: socket.socket) 
     """Make this process what the request wants; returns its environment."""
     env: dict[str, str] = {}
     failure = ""
+    _leave_off_signals()
     try:
         os.setsid()
         launcher.report(request, os.getpid())
@@ -123,11 +133,17 @@ def _settled(launcher: Any, request: launcher.Request, template: socket.socket) 
     except (launcher.RefusedError, OSError) as error:
         failure = str(error)
     with template, contextlib.suppress(OSError):  # it may have been killed
-        template.send(_GO_ON)
+        template.send(_GO_ON, socket.MSG_NOSIGNAL)
     if failure:
         launcher.report(request, None, failure)
         os._exit(launcher.SETUP_FAILED)
     return env
+
+
+def _leave_off_signals() -> None:
+    """What has come for a process that waited is not meant for the run that it becomes."""
+    while signal.sigpending():
+        signal.sigtimedwait(signal.sigpending(), 0)
 
 
 def renew_chance() -> None:

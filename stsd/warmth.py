@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from stsd.child import ABOUT_THE_RUN, ChildSpec
-from stsd.link import Link
+from stsd.link import Link, Request
 
 # How long a module that cannot be kept warm is left cold, unless there is a reload.
 COLD_S = 300.0
@@ -61,6 +61,10 @@ class Warmth:
                 self._selector, self._data, lambda theirs: self._begin(of_its_own, theirs)
             )
         return self._links[key]
+
+    def keep(self, request: Request) -> None:
+        """What is asked once more goes by a link that is kept, for it may have been let go of."""
+        request.link = self._links.setdefault(_key(request.spec), request.link)
 
     def owner(self, fd: int) -> Link | None:
         """The link whose descriptor this is."""

@@ -21,6 +21,7 @@ from stsd.errors import SpawnError
 from stsd.launcher import Request
 from stsd.link import memory_file
 from stsd.model import Job, PythonTask, Run, TriggerKind
+from stsd.starter import Answer
 from stsd.tracecontext import traceparent
 from stsd.warm import wait_for_run
 from tests.support import children_of, descriptors, wait_for
@@ -219,6 +220,39 @@ def test_a_reload_renews_it(children: Children, tmp_path: Path) -> None:
     assert len(imports(tmp_path)) == 2
 
 
+def test_reloads_one_after_another_leave_no_run_cold(children: Children, tmp_path: Path) -> None:
+    """Each of them ends the process that was to start the runs: stsd itself has killed it."""
+    for n in range(10):
+        children.start(spec_of(tmp_path, "args", n))
+    found: list[object] = []
+    for _ in range(4):
+        children.starter.renew()
+        for key, _ in children.selector.select(5):
+            found += children.starter.hear(key.fd)
+    found += children.answers(10 - len(found))
+    assert [news for news in found if not isinstance(news, Answer)] == children.chilled == []
+    for answer in found:
+        assert isinstance(answer, Answer)
+        os.waitpid(answer.pid or 0, 0)
+    printed = {(tmp_path / f"output-{n}").read_text() for n in range(1, 11)}
+    assert printed == {f"({n},) {{}} ['mine:args']\n" for n in range(10)}
+
+
+def test_one_that_is_begun_anew_during_a_reload_is_not_lost_sight_of(
+    children: Children, tmp_path: Path
+) -> None:
+    run(children, tmp_path, "args")
+    (tmp_path / "mine.py").write_text(f"{MODULE}\n# another\n")
+    children.start(spec_of(tmp_path, "args"))
+    ((told, _),) = children.selector.select(10)
+    assert children.starter.hear(told.fd) == []  # it is stale; the end of the report comes next
+    children.starter.renew()
+    os.waitpid(children.answers()[0].pid or 0, 0)
+    children.starter.renew()
+    heard = [key.data for key in children.selector.get_map().values()]
+    assert children.starter not in heard
+
+
 @pytest.mark.slow
 def test_runs_that_are_asked_for_while_it_is_renewed_are_not_lost(
     children: Children, tmp_path: Path
@@ -267,6 +301,31 @@ def test_a_waiting_child_that_was_killed_is_replaced(children: Children, tmp_pat
     os.kill(waiting, signal.SIGKILL)
     for n in range(3):
         assert run(children, tmp_path, "args", n) == f"({n},) {{}} ['mine:args']\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_to_all_who_wait_is_not_for_the_run_that_comes(
+    children: Children, tmp_path: Path, number: signal.Signals
+) -> None:
+    run(children, tmp_path, "args")
+    (waiting,) = wait_for(lambda: waiting_for_runs(tmp_path), "a child that waits")
+    for pid in (int(imports(tmp_path)[0]), waiting):
+        os.kill(pid, number)
+    assert json.loads(run(children, tmp_path, "look"))["pid"] == waiting
+    run(children, tmp_path, "args")
+    assert len(imports(tmp_path)) == 1
+
+
+def test_a_module_that_wants_broken_pipes_to_kill_survives_its_process(
+    children: Children, tmp_path: Path
+) -> None:
+    (tmp_path / "pipes.py").write_text(
+        f"{MODULE}\nimport signal; signal.signal(signal.SIGPIPE, signal.SIG_DFL)\n"
+    )
+    run(children, tmp_path, "args", module="pipes")
+    wait_for(lambda: waiting_for_runs(tmp_path), "a child that waits")
+    os.kill(int(imports(tmp_path)[0]), signal.SIGKILL)
+    run(children, tmp_path, "args", module="pipes")
 
 
 def test_it_ends_with_the_daemon(children: Children, tmp_path: Path) -> None:
@@ -318,6 +377,19 @@ def test_a_module_that_starts_threads_is_run_cold(children: Children, tmp_path: 
     )
     assert children.run(spec_of(tmp_path, "run", module="busy")) == (0, "ran\n")
     assert "starts threads" in children.chilled[0].reason
+
+
+@pytest.mark.parametrize("place", ["os.fork", "os.waitpid", "select.poll", "socket.socketpair"])
+def test_a_module_that_replaces_what_forks_is_run_cold(
+    children: Children, tmp_path: Path, place: str
+) -> None:
+    """As gevent's and eventlet's patches do; theirs wait for signals that are blocked."""
+    (tmp_path / "green.py").write_text(
+        f"import os, select, socket, time\n{place} = lambda *args: time.sleep(20)\n"
+        "def run(): print('ran')\n"
+    )
+    assert children.run(spec_of(tmp_path, "run", module="green")) == (0, "ran\n")
+    assert "what forks" in children.chilled[0].reason
 
 
 def test_what_only_root_can_set_up_is_run_cold(children: Children, open_folder: Path) -> None:
