@@ -4,9 +4,9 @@ Reads no output itself, and never waits: what the scribe's socket does not take 
 when it does. Keeps a run's pipe open until its output is over, so that a scribe that dies is
 replaced by another, and the job does not notice.
 
-A message is one packet. To the scribe, the parts parted by NUL:
-`O TOKEN MAX_SIZE TEE PATH SECRET…` with the pipe, and the secrets in a memfd if there are many
-bytes of them; `C TOKEN`: its main process has ended. From the scribe, a line each: `P PID`;
+A message is one packet. To the scribe, the parts parted by NUL: `O`, and for each of several runs
+`TOKEN MAX_SIZE TEE SECRETS PATH`, with its pipe, and a memfd behind that if SECRETS is 1;
+`C TOKEN`: its main process has ended. From the scribe, a line each: `P PID`;
 `L TOKEN LINE`; `E TOKEN WHY`: its file cannot be written; `D TOKEN KEPT DISCARDED`: over;
 `F WHY`: the scribe is about to die of a fault.
 """
@@ -19,12 +19,15 @@ import selectors
 import socket
 import subprocess
 import sys
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice, takewhile
 from pathlib import Path
+from socket import SCM_RIGHTS, SOL_SOCKET
 
+from stsd.link import memory_file
 from stsd.model import Output
 
 PATIENCE_S = 5.0
@@ -36,7 +39,8 @@ _SCRIBE = "import sys; sys.path.append(sys.argv.pop(1)); import stsd.scribe as s
 _PACKAGES = str(Path(__file__).parent.parent)
 _SOCKET_BUFFER = 1 << 22
 _PACKET_MAX = 1 << 16
-_INLINE_MAX = 1 << 14
+PIPES_A_PACKET = 15
+"""As many as the longest paths (PATH_MAX) leave room for."""
 _SCRIBES_A_RUN = 3
 _FULL = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS)
 
@@ -72,15 +76,15 @@ News = Captured | Line | Trouble
 
 @dataclass(slots=True)
 class _Taken:
-    """A run whose output is taken in. `before` is what its file held when its scribe began, and
-    `scribes` how many it has had."""
+    """A run whose output is taken in. `secrets` is a file in memory, -1 for none; `before` is what
+    its file held when its scribe began, and `scribes` how many it has had."""
 
     run_id: str
     token: int
     path: str
     output: Output
-    secrets: bytes
     pipe: int
+    secrets: int = -1
     ceased: bool = False
     before: int = 0
     scribes: int = 0
@@ -108,25 +112,41 @@ class Capture:
         self._scribe: socket.socket | None = None
         self._parent: subprocess.Popen[bytes] | None = None
         self._waiting: deque[tuple[str, int]] = deque()
+        self._events = 0
         self._last_words = ""
         self._news: list[News] = []
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         selector.register(self._bell, selectors.EVENT_READ, self)
 
     def open(self, run_id: str, name: str, output: Output, hide: Sequence[str]) -> int:
-        """The end of a pipe for a child to print into; it is the caller's to close. Raises OSError.
+        """The end of a pipe for a child to print into, when the scribe has been told of it: see
+        `flush`. It is the caller's to close. Raises OSError.
 
         `name` is of `stsd.output.output_name`; `hide` are secrets.
         """
         if self._scribe is None:
             self._start()
         pipe, end = os.pipe()
-        secrets = b"\0".join(masked(hide)) if hide else b""
-        path = f"{self._log_dir}/{name}"
-        run = _Taken(run_id, next(self._tokens), path, output, secrets, pipe)
+        run = _Taken(run_id, next(self._tokens), f"{self._log_dir}/{name}", output, pipe)
+        if secrets := b"\0".join(masked(hide)):
+            try:
+                run.secrets = memory_file("secrets", secrets)
+            except OSError:
+                os.close(pipe)
+                os.close(end)
+                raise
         self._by_run[run_id] = self._by_token[run.token] = run
-        self._post("O", run.token)
+        self._waiting.append(("O", run.token))
         return end
+
+    def flush(self) -> None:
+        """Tell the scribe all that it has not been told yet, as far as its socket takes that."""
+        while self._waiting and self._scribe is not None:
+            if not self._send(self._scribe):
+                self._watch(selectors.EVENT_READ | selectors.EVENT_WRITE)
+                return
+        self._waiting.clear()  # without a scribe: the next one is told of every run
+        self._watch(selectors.EVENT_READ)
 
     def cease(self, run_id: str) -> None:
         """The main process of a run has ended. A Captured follows: as soon as nobody can print
@@ -134,7 +154,8 @@ class Capture:
         run = self._by_run[run_id]
         run.ceased = True
         if run.over is None:
-            self._post("C", run.token)
+            self._waiting.append(("C", run.token))
+            self.flush()
         else:
             self._tell(run, run.over)
             os.eventfd_write(self._bell, 1)
@@ -149,7 +170,7 @@ class Capture:
         if fd == self._bell:
             os.eventfd_read(self._bell)
         elif self._scribe is not None:
-            self._flush()
+            self.flush()
             self._receive(self._scribe)
         news, self._news = self._news, []
         return news
@@ -185,67 +206,51 @@ class Capture:
         finally:
             its.close()
         ours.setblocking(False)
-        self._selector.register(ours, selectors.EVENT_READ, self)
+        self._events = selectors.EVENT_READ
+        self._selector.register(ours, self._events, self)
         self._scribe = ours
         self._last_words = ""
 
-    def _post(self, kind: str, token: int) -> None:
-        if self._waiting or not self._send(kind, self._by_token[token]):
-            self._waiting.append((kind, token))
-            self._watch(selectors.EVENT_READ | selectors.EVENT_WRITE)
-
-    def _flush(self) -> None:
-        """Send what waits, as far as it goes."""
-        if not self._waiting:
-            return
-        while self._waiting:
-            kind, token = self._waiting[0]
-            run = self._by_token.get(token)
-            if run is not None and not self._send(kind, run):
-                return
-            self._waiting.popleft()
-        self._watch(selectors.EVENT_READ)
-
     def _watch(self, events: int) -> None:
-        if self._scribe is not None:
+        if self._scribe is not None and events != self._events:
             self._selector.modify(self._scribe, events, self)
+            self._events = events
 
-    def _send(self, kind: str, run: _Taken) -> bool:
-        """Whether the scribe's socket has taken it. Of a scribe that has died it does not matter:
-        the next one is told of every run."""
-        if self._scribe is None:
-            return True
+    def _send(self, scribe: socket.socket) -> bool:
+        """Whether the scribe's socket has taken what is first of all that waits. Of a scribe that
+        has died it does not matter: the next one is told of every run."""
+        kind, token = self._waiting[0]
+        count = 1
         try:
             if kind == "C":
-                self._scribe.send(b"C\0%d" % run.token)
+                scribe.send(b"C\0%d" % token)
             else:
-                self._introduce(self._scribe, run)
+                count = self._introduce(scribe)
         except (BrokenPipeError, ConnectionResetError):
-            return True
+            pass
         except OSError as error:
             if error.errno not in _FULL:
                 raise
             return False
+        for _ in range(count):
+            self._waiting.popleft()
         return True
 
-    def _introduce(self, scribe: socket.socket, run: _Taken) -> None:
-        """Raises OSError."""
-        room = max(0, run.output.max_size - run.before)
-        head = b"O\0%d\0%d\0%d\0%s" % (
-            run.token, room, run.output.tee, os.fsencode(run.path)
-        )  # fmt: skip
-        if len(run.secrets) <= _INLINE_MAX:
-            packet = head + b"\0" + run.secrets if run.secrets else head
-            socket.send_fds(scribe, [packet], [run.pipe])
-            return
-        memfd = os.memfd_create("secrets", os.MFD_CLOEXEC)
-        try:
-            with open(memfd, "wb", closefd=False) as file:
-                file.write(run.secrets)
-            os.lseek(memfd, 0, os.SEEK_SET)
-            socket.send_fds(scribe, [head], [run.pipe, memfd])
-        finally:
-            os.close(memfd)
+    def _introduce(self, scribe: socket.socket) -> int:
+        """Hand over the pipes that wait to be, as many as go into a packet, and return how many
+        these are. Raises OSError."""
+        first = islice(self._waiting, PIPES_A_PACKET)
+        tokens = [token for _, token in takewhile(lambda each: each[0] == "O", first)]
+        runs = [self._by_token[token] for token in tokens if token in self._by_token]
+        parts, fds = [b"O"], array("i")
+        for run in runs:
+            room = max(0, run.output.max_size - run.before)
+            about = (run.token, room, run.output.tee, run.secrets >= 0, os.fsencode(run.path))
+            parts.append(b"%d\0%d\0%d\0%d\0%s" % about)
+            fds.extend((run.pipe,) if run.secrets < 0 else (run.pipe, run.secrets))
+        if runs:
+            scribe.sendmsg([b"\0".join(parts)], [(SOL_SOCKET, SCM_RIGHTS, fds)])
+        return len(tokens)
 
     # -- from the scribe
 
@@ -300,6 +305,8 @@ class Capture:
     def _drop(self, run: _Taken) -> None:
         if self._by_token.pop(run.token, None) is not None:
             os.close(run.pipe)
+            if run.secrets >= 0:
+                os.close(run.secrets)
 
     # -- a scribe that dies
 
@@ -316,20 +323,21 @@ class Capture:
         except OSError as error:
             self._news.append(Trouble("scribe_died", None, f"no other one can be started: {error}"))
             for run in runs:
-                self._over(run, _size(run.path), 0)
+                self._over(run, size_of(run.path), 0)
             return
         for run in runs:
             self._hand_over(run)
+        self.flush()
 
     def _hand_over(self, run: _Taken) -> None:
-        run.before = _size(run.path)
+        run.before = size_of(run.path)
         run.scribes += 1
         if run.scribes >= _SCRIBES_A_RUN:  # it may be this one that they die of
             self._over(run, run.before, 0)
             return
-        self._post("O", run.token)
+        self._waiting.append(("O", run.token))
         if run.ceased:
-            self._post("C", run.token)
+            self._waiting.append(("C", run.token))
 
     def _part_with_scribe(self) -> None:
         self._waiting.clear()
@@ -358,7 +366,8 @@ def masked(secrets: Sequence[str]) -> list[bytes]:
     ]
 
 
-def _size(path: str) -> int:
+def size_of(path: str) -> int:
+    """The bytes that are kept of an output; 0 if it has none, or somebody has tidied up."""
     try:
         return os.stat(path).st_size
     except FileNotFoundError:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from stsd.capture import Capture, Captured, News
+from stsd.capture import PIPES_A_PACKET, Capture, Captured, News, size_of
 from stsd.cgroups import Cgroups
 from stsd.child import ChildSpec, child_spec
 from stsd.ending import (
@@ -56,8 +56,8 @@ Heard = Spawned | SpawnFailed | Exited | Answer | Chilled | News | Leftovers
 @dataclass(slots=True)
 class _Child:
     """The child of a run, from the asking for it to the end of its output. `pid` is 0 until it is
-    known, and `exited` None until it has ended; `place` is a descriptor that keeps one for `pidfd`,
-    and `captured` whether its output is somebody's to tell of."""
+    known, and `exited` None until it has ended; `place` is what it prints into, held until there is
+    `pidfd`, for which it keeps a descriptor; `captured` is whether anybody takes that in."""
 
     run_id: str
     output: str
@@ -69,7 +69,7 @@ class _Child:
     plain: bool = False
     limits: Limits | None = None
     cgroup: Path | None = None
-    stdin: int = -1
+    stdin: int | None = None
     stdin_size: int = 0
     hide: tuple[str, ...] = ()
     signals: list[str] = field(default_factory=list)
@@ -101,42 +101,48 @@ class Pool:
         self._starter = starter
         self._capture = capture
         self._cgroups = cgroups
+        self._controllers = cgroups.controllers if cgroups is not None else frozenset()
         self._strangers = Strangers(starter.disowned)
         self._by_run: dict[str, _Child] = {}
         self._by_pidfd: dict[int, _Child] = {}
         self._lingering: dict[str, _Child] = {}
+        self._prepared: list[tuple[_Child, ChildSpec]] = []
         self._started: list[tuple[_Child, int]] = []
+        self._not_started: list[SpawnFailed] = []
         self._peak_kib = 0
 
     def spawn(
         self,
         run: Run,
         attempt: int,
-        given_env: Mapping[str, str] | None = None,
+        given: Mapping[str, str] | None = None,
         hide: Sequence[str] = (),
     ) -> None:
-        """Start the child of an attempt, of which `begun` or `hear` will tell. `given_env` is what
-        its env files and secrets say, `hide` what must not show in what it prints. Raises
-        SpawnError."""
+        """Prepare the child of an attempt, which is started in `begun` at the latest; that or
+        `hear` will tell of it. `given` is what its env files and secrets say, `hide` what must not
+        show in what it prints. Raises SpawnError."""
         name = output_name(run.job.name, run.id, attempt)
         child = _Child(run.id, name, limits=run.job.limits, hide=tuple(hide))
         try:
             self._make_cgroup(child, attempt)
-            spec = self._spec(child, run, attempt, given_env)
-            pid = self._start(child, run, spec)
+            spec = child_spec(run, attempt, self._environ, given, child.cgroup, self._controllers)
+            self._connect(child, run, spec)
         except SpawnError:
             self._give_up(child)
             raise
         self._by_run[run.id] = child
-        if pid is not None:
-            child.started_at = time.monotonic()
-            self._started.append((child, pid))
+        self._prepared.append((child, spec))
+        if len(self._prepared) >= PIPES_A_PACKET:
+            self._start_prepared()
 
     def begun(self) -> list[Heard]:
-        """What has been started since the last call; to be called before anything else is heard.
-        What it takes to watch a child is left to here, so that all that are due start first."""
+        """Start what has been prepared, and tell what has been started since the last call; to be
+        called before anything else is heard. What it takes to watch a child is left to here, so
+        that all that are due start first."""
+        self._start_prepared()
         started, self._started = self._started, []
-        return [self._begun(child, pid) for child, pid in started]
+        failed, self._not_started = self._not_started, []
+        return [*failed, *(self._begun(child, pid) for child, pid in started)]
 
     def adopt(self, attempt: Open) -> None:
         """Watch a child that an earlier daemon started. Raises OSError if it has gone."""
@@ -196,8 +202,9 @@ class Pool:
     def settle(self, patience_s: float) -> list[Heard]:
         """All that can be known at once, for when this process is to be replaced by another. Waits
         at most `patience_s` for children that are being started."""
-        answers = self._starter.settle(patience_s)
-        heard = [heard for answer in answers for heard in self._answered(answer)]
+        heard = self.begun()
+        for answer in self._starter.settle(patience_s):
+            heard += self._answered(answer)
         ended = [child for child in self._by_run.values() if child.exited is not None]
         self._lingering.clear()
         return [*heard, *(told for child in ended for told in self._gone(child))]
@@ -212,31 +219,34 @@ class Pool:
         except OSError as error:
             raise SpawnError(f"cannot make its control group: {_why(error)}") from error
 
-    def _spec(
-        self, child: _Child, run: Run, attempt: int, given_env: Mapping[str, str] | None
-    ) -> ChildSpec:
-        controllers = self._cgroups.controllers if self._cgroups is not None else frozenset()
-        return child_spec(run, attempt, self._environ, given_env, child.cgroup, controllers)
-
-    def _start(self, child: _Child, run: Run, spec: ChildSpec) -> int | None:
+    def _connect(self, child: _Child, run: Run, spec: ChildSpec) -> None:
         """Raises SpawnError."""
         try:
-            output = self._capture.open(run.id, child.output, run.job.output, child.hide)
+            child.place = self._capture.open(run.id, child.output, run.job.output, child.hide)
         except OSError as error:
             where = self._log_dir / child.output
             raise SpawnError(f"cannot write the output to {where}: {_why(error)}") from error
         child.captured, child.plain = True, spec.plain
-        try:
-            child.place = os.dup(output)
-            stdin = None
-            if spec.stdin is not None:
-                stdin = child.stdin = memory_file("stdin", spec.stdin)
-                child.stdin_size = len(spec.stdin)
-            return self._starter.start(_TICKET + run.id, spec, output, stdin)
-        except OSError as error:
-            raise SpawnError(f"cannot hand over its task: {_why(error)}") from error
-        finally:
-            os.close(output)
+        if spec.stdin is not None:
+            try:
+                child.stdin, child.stdin_size = memory_file("stdin", spec.stdin), len(spec.stdin)
+            except OSError as error:
+                raise SpawnError(f"cannot hand over its task: {_why(error)}") from error
+
+    def _start_prepared(self) -> None:
+        """The scribe is told of all their pipes at once, which takes both processes much less time,
+        and before: so each child has a reader, whatever happens to this process."""
+        self._capture.flush()
+        prepared, self._prepared = self._prepared, []
+        for child, spec in prepared:
+            try:
+                pid = self._starter.start(_TICKET + child.run_id, spec, child.place, child.stdin)
+            except SpawnError as error:
+                self._not_started.append(self._failed(child, str(error)))
+                continue
+            if pid is not None:
+                child.started_at = time.monotonic()
+                self._started.append((child, pid))
 
     def _answered(self, answer: Answer | Chilled) -> list[Heard]:
         if isinstance(answer, Chilled):
@@ -333,12 +343,12 @@ class Pool:
             usage = self._cgroups.end(child.cgroup)
         ended = child.exited or exited(child.run_id, child.output, None, 0)
         words = None
-        if child.stdin >= 0:
+        if child.stdin is not None:
             words = last_words(child.stdin, child.stdin_size, child.hide)
         _close_stdin(child)
         over = replace(
             with_usage(ended, usage),
-            output_bytes=_size(self._log_dir / child.output) if kept is None else kept,
+            output_bytes=size_of(f"{self._log_dir}/{child.output}") if kept is None else kept,
             output_discarded=discarded,
             ago_s=time.monotonic() - child.ended_at if child.exited else 0.0,
             error=limit_met(ended, child.limits, usage) or words,
@@ -373,13 +383,6 @@ def _wait(pid: int) -> tuple[int, resource.struct_rusage] | None:
     return status, usage
 
 
-def _size(path: Path) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:  # it has printed nothing, or somebody tidied up
-        return 0
-
-
 def _make_room(child: _Child) -> None:
     """For the pidfd: whatever else is started, a child that runs can be watched."""
     if child.place >= 0:
@@ -388,9 +391,9 @@ def _make_room(child: _Child) -> None:
 
 
 def _close_stdin(child: _Child) -> None:
-    if child.stdin >= 0:
+    if child.stdin is not None:
         os.close(child.stdin)
-        child.stdin = -1
+        child.stdin = None
 
 
 def _why(error: OSError) -> str:

@@ -31,10 +31,9 @@ BACKLOG_MAX = 1 << 20
 PACKET = 1 << 15
 EVENTS_A_TURN = 256
 _REQUEST_MAX = 1 << 16
-_ANCILLARY_MAX = socket.CMSG_SPACE(2 * array("i").itemsize)
-# Plain numbers: what an enumeration does of its own with each flag takes longer than the rest.
+_PARTS = 5
+_ANCILLARY_MAX = socket.CMSG_SPACE(253 * array("i").itemsize)  # SCM_MAX_FD of unix(7)
 _CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
-_CUT_OFF = int(socket.MSG_CTRUNC)
 
 
 class Tap:
@@ -170,9 +169,7 @@ class Scribe:
             if self._daemon is None:
                 return
             try:
-                request, passed, flags, _ = self._daemon.recvmsg(
-                    _REQUEST_MAX, _ANCILLARY_MAX, _CLOEXEC
-                )
+                request, passed, *_ = self._daemon.recvmsg(_REQUEST_MAX, _ANCILLARY_MAX, _CLOEXEC)
             except BlockingIOError:
                 return
             except ConnectionResetError:
@@ -183,28 +180,31 @@ class Scribe:
             elif request.startswith(b"C"):
                 self._cease(request[2:])
             else:
-                fds = [fd for _, _, data in passed for fd in array("i", data)]
-                self._open(request, fds, bool(flags & _CUT_OFF))
+                self._open(request, [fd for _, _, data in passed for fd in array("i", data)])
 
     def _cease(self, token: bytes) -> None:
         if token in self._by_token:
             self._deadlines[token] = time.monotonic() + self._patience
 
-    def _open(self, request: bytes, fds: list[int], cut_off: bool) -> None:
-        _, token, max_size, tee, path, *secrets = request.split(b"\0")
-        if cut_off:  # the kernel has closed what did not fit into the table of descriptors
-            self._news += [b"E %s too many open files" % token, b"D %s 0 0" % token]
-            for fd in fds:
-                os.close(fd)
-            return
-        if len(fds) > 1:
-            with open(fds[1], "rb") as passed_on:
-                secrets = passed_on.read().split(b"\0")
-        masker = Masker(secrets) if secrets else None
-        file = KeptFile(path, int(max_size))
-        tap = Tap(token, fds[0], file, masker, Lines() if tee == b"1" else None)
-        self._by_pipe[tap.pipe] = self._by_token[token] = tap
-        self._epoll.register(tap.pipe, select.EPOLLIN)
+    def _open(self, request: bytes, fds: list[int]) -> None:
+        """Several outputs; for the last ones descriptors may be missing: the kernel has closed
+        those that did not fit into the table."""
+        _, *parts = request.split(b"\0")
+        left = iter(fds)
+        for at in range(0, len(parts), _PARTS):
+            token, max_size, tee, secret, path = parts[at : at + _PARTS]
+            pipe = next(left, None)
+            secrets = next(left, None) if secret == b"1" else None
+            if pipe is None or (secret == b"1" and secrets is None):
+                self._news += [b"E %s too many open files" % token, b"D %s 0 0" % token]
+                if pipe is not None:
+                    os.close(pipe)
+                continue
+            masker = Masker(_read(secrets)) if secrets is not None else None
+            file = KeptFile(path, int(max_size))
+            tap = Tap(token, pipe, file, masker, Lines() if tee == b"1" else None)
+            self._by_pipe[pipe] = self._by_token[token] = tap
+            self._epoll.register(pipe, select.EPOLLIN)
 
     def _tell(self) -> None:
         """Send the news, as many in a packet as go into one; what does not go out now waits."""
@@ -251,6 +251,14 @@ class Scribe:
         self._daemon_fd = -1
         self._news.clear()
         self._packets.clear()
+
+
+def _read(secrets: int) -> list[bytes]:
+    """From the beginning, whoever else has read them."""
+    try:
+        return os.pread(secrets, os.fstat(secrets).st_size, 0).split(b"\0")
+    finally:
+        os.close(secrets)
 
 
 def _give_way() -> None:

@@ -46,7 +46,9 @@ class Intake:
         self, run_id: str = "run", output: Output | None = None, hide: Sequence[str] = ()
     ) -> int:
         name = output_name("job", run_id, 1)
-        return self.capture.open(run_id, name, output or Output(), hide)
+        end = self.capture.open(run_id, name, output or Output(), hide)
+        self.capture.flush()
+        return end
 
     def start(
         self,

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from stsd.capture import Captured, Trouble, masked
+from stsd.capture import Captured, Line, Trouble, masked
 from stsd.model import Output
+from stsd.output import output_name
 from tests.faults.support import Disk, needs_ext4
 from tests.support import wait_for
 from tests.support_output import Intake, descriptors, has_gone, peak_memory
@@ -219,6 +220,35 @@ def test_a_prompt_is_not_held_back(intake: Intake) -> None:
     wait_for(
         lambda: intake.path().exists() and intake.kept() == b"Password: ", "an unfinished line"
     )
+
+
+def test_outputs_that_the_scribe_is_told_of_together_are_told_apart(intake: Intake) -> None:
+    secrets = {"a": "", "b": "hunter2", "c": "", "d": "swordfish"}
+    ends = {
+        run: intake.capture.open(run, output_name("job", run, 1), Output(tee=run == "c"), [secret])
+        for run, secret in secrets.items()
+    }
+    intake.capture.flush()
+    for run, end in ends.items():
+        os.write(end, f"{run} hunter2 swordfish\n".encode())
+        os.close(end)
+        intake.capture.cease(run)
+    assert [intake.result(run).kept for run in secrets] == [20, 16, 20, 14]
+    assert intake.kept("a") == b"a hunter2 swordfish\n"
+    assert intake.kept("b") == b"b *** swordfish\n"
+    assert intake.kept("d") == b"d hunter2 ***\n"
+    assert intake.lines == [Line("c", "c hunter2 swordfish")]
+
+
+def test_another_scribe_knows_the_secrets_too(intake: Intake) -> None:
+    end = intake.open("run", hide=["hunter2"])
+    os.kill(intake.scribe(), signal.SIGKILL)
+    intake.hear_until(lambda: bool(intake.troubles), "the death of the scribe")
+    os.write(end, b"hunter2\n")
+    os.close(end)
+    intake.capture.cease("run")
+    assert intake.result() == Captured("run", 4, 0)
+    assert intake.kept() == b"***\n"
 
 
 def test_many_and_large_secrets_are_masked(intake: Intake, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from stsd import pool
-from stsd.capture import Capture, Line
+from stsd.capture import PIPES_A_PACKET, Capture, Line
 from stsd.cgroups import Cgroups, Usage
 from stsd.child import base_environment
 from stsd.ending import own_peak_kib
@@ -428,18 +428,33 @@ def test_when_descriptors_run_out_a_child_is_not_started_rather_than_ended(
     assert [loop.wait(Exited, run).exit_code for run in started] == [0] * len(started)
 
 
+def test_what_cannot_be_started_keeps_nothing_from_it_that_starts_with_it(loop: Loop) -> None:
+    runs = [loop.run(ArgvTask((program,))) for program in ("true", "/no/where", "true")]
+    for run in runs:
+        loop.pool.spawn(run, 1)
+    news = {each.run_id: each for each in loop.pool.begun() if not isinstance(each, Answer)}
+    failed = news[runs[1].id]
+    assert isinstance(failed, SpawnFailed)
+    assert failed.error == "cannot start /no/where: No such file or directory"
+    for run in (runs[0], runs[2]):
+        assert isinstance(news[run.id], Spawned)
+        assert loop.wait(Exited, run).exit_code == 0
+
+
 def test_when_a_child_was_started_does_not_depend_on_those_that_started_after_it(
     loop: Loop,
 ) -> None:
-    first, second = loop.run("true"), loop.run("true")
-    loop.pool.spawn(first, 1)
+    together = [loop.run("true") for _ in range(PIPES_A_PACKET)]
+    for run in together:
+        loop.pool.spawn(run, 1)
     then = time.monotonic()
     wait_for(lambda: time.monotonic() > then + 0.1, "a while")
-    loop.pool.spawn(second, 1)
+    last = loop.run("true")
+    loop.pool.spawn(last, 1)
     ago = {news.run_id: news.ago_s for news in loop.pool.begun() if isinstance(news, Spawned)}
-    assert ago[first.id] >= 0.1
-    assert ago[first.id] - ago[second.id] >= 0.1
-    for run in (first, second):
+    assert min(ago[run.id] for run in together) >= 0.1
+    assert min(ago[run.id] for run in together) - ago[last.id] >= 0.1
+    for run in (*together, last):
         loop.wait(Exited, run)
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from stsd import capture
 from stsd.model import Output
+from stsd.output import output_name
 from tests.faults.support import injected, needs_strace
 from tests.support import wait_for
 from tests.support_output import Intake, has_gone, peak_memory
@@ -117,6 +118,32 @@ def test_without_descriptors_it_loses_an_output_but_tells_so_and_shows_no_secret
     assert intake.scribe() == scribe
 
 
+def test_of_several_outputs_those_are_lost_for_which_no_descriptor_is_left(intake: Intake) -> None:
+    intake.run("true")
+    scribe = intake.scribe()
+    soft = len(os.listdir(f"/proc/{scribe}/fd")) + 3
+    before = resource.prlimit(scribe, resource.RLIMIT_NOFILE)
+    resource.prlimit(scribe, resource.RLIMIT_NOFILE, (soft, before[1]))
+    runs = {run: ["secret"] if run == "second" else [] for run in ("first", "second", "third")}
+    ends = [
+        intake.capture.open(run, output_name("job", run, 1), Output(), hide)
+        for run, hide in runs.items()
+    ]
+    intake.capture.flush()
+    intake.hear_until(lambda: bool(intake.troubles), "a complaint")
+    resource.prlimit(scribe, resource.RLIMIT_NOFILE, before)
+    for end in ends[:2]:
+        os.write(end, b"a secret\n")
+    for run, end in zip(runs, ends, strict=True):
+        os.close(end)
+        intake.capture.cease(run)
+    assert [intake.result(run).kept for run in runs] == [9, 6, 0]
+    assert [(trouble.event, trouble.run_id) for trouble in intake.troubles] == [
+        ("output_not_written", "third")
+    ]
+    assert intake.kept("second") == b"a ***\n"
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
 def test_a_signal_to_everybody_does_not_end_it(intake: Intake, name: str) -> None:
     intake.run("true")
@@ -199,6 +226,7 @@ capture = Capture(selectors.DefaultSelector(), Path(sys.argv[1]))
 for number in range(int(sys.argv[2])):
     name = f"output/job/run{number}.1.log"
     end = capture.open(f"run{number}", name, Output(tee=True), ["hunter2"])
+    capture.flush()
     command = ["/bin/sh", "-c", sys.argv[3]]
     subprocess.Popen(command, stdout=end, stderr=end, start_new_session=True)
     os.close(end)
