@@ -39,12 +39,12 @@ class Bookkeeper:
         self._owing = False
         self._untold: DiskFailed | None = None
 
-    def note(self, record: Record, mono: float) -> None:
-        """Take down a record; it is in the file after the next `tend`."""
-        self._history.append(record)
+    def note(self, record: Record, mono: float) -> dict[str, object]:
+        """Take down a record, which is in the file after the next `tend`; returns its fields."""
         self._touched = True
         if self._unsafe_since is None:
             self._unsafe_since = mono
+        return self._history.append(record)
 
     def commit(self, intents: Iterable[Intent], mono: float) -> Committed | DiskFailed:
         """Bring these intents, and all before them, to the disk for good. If that fails they stay

@@ -249,10 +249,10 @@ class Daemon:
     # -- the books
 
     def _note(self, record: Record) -> None:
-        self._books.note(record, time.monotonic())
+        fields = self._books.note(record, time.monotonic())
         self._noted.append(record)
         self._herald.news()
-        log_record(self._log, record)
+        log_record(self._log, record, fields)
 
     def _tend_books(self) -> None:
         while events := self._books.tend(time.monotonic()):  # what they bring is written, too

@@ -12,7 +12,7 @@ from collections import deque
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from stsd.records import Record, encode
+from stsd.records import Record, line_of
 
 _BLOCK = 1 << 16
 
@@ -46,13 +46,16 @@ class History:
         """Whether any record would not outlast a power cut."""
         return bool(self._pending or self._unsafe)
 
-    def append(self, record: Record) -> None:
-        """Put the record behind those that wait to be written. When the clock is set back the
-        newest segment goes on: the order of the lines is the order in which things happened."""
+    def append(self, record: Record) -> dict[str, object]:
+        """Put the record behind those that wait to be written, and return its fields. When the
+        clock is set back the newest segment goes on: the order of the lines is the order in which
+        things happened."""
         if record.at >= self._midnight:
             self._newest = max(self._newest, datetime.fromtimestamp(record.at, UTC).date())
             self._midnight = _begin_of(self._newest) + 86400.0
-        self._pending.append((self._newest, encode(record)))
+        fields = record.fields()
+        self._pending.append((self._newest, line_of(fields)))
+        return fields
 
     def flush(self) -> None:
         """Write all that waits. Raises OSError; whatever was not written still waits."""

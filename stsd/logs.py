@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
@@ -126,12 +126,16 @@ def _logger(
     return cast(FilteringBoundLogger, logger.bind())
 
 
-def log_record(log: FilteringBoundLogger, record: Record) -> None:
-    """Tell the log what the history is told, as loud as it is bad."""
+def log_record(
+    log: FilteringBoundLogger, record: Record, fields: Mapping[str, object] | None = None
+) -> None:
+    """Tell the log what the history is told, as loud as it is bad. `fields` are the record's, where
+    they are at hand."""
     level = _level_of(record)
     if log.is_enabled_for(level):
-        fields = {name: value for name, value in record.fields().items() if value is not None}
-        log.log(level, str(fields.pop("event")), **fields)
+        known = fields or record.fields()
+        told = {name: value for name, value in known.items() if value is not None}
+        log.log(level, str(told.pop("event")), **told)
 
 
 def _level_of(record: Record) -> int:

@@ -283,7 +283,12 @@ def _by_hand(by_hand: ByHand | None) -> dict[str, object]:
 
 def encode(record: Record) -> bytes:
     """The record as one line of ASCII, with its newline."""
-    return _ENCODER.encode(record.fields()).encode("ascii") + b"\n"
+    return line_of(record.fields())
+
+
+def line_of(fields: Mapping[str, object]) -> bytes:
+    """The line of the record that has these fields."""
+    return _ENCODER.encode(fields).encode("ascii") + b"\n"
 
 
 def ending_in_words(finished: Mapping[str, Any]) -> str:
