@@ -11,10 +11,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
+from math import inf
 from pathlib import Path
 
 # How long one that could be stsd's own is left to its owner.
 PATIENCE_S = 10.0
+# How often they are looked for: while many runs end, some child of stsd's own always has.
+PAUSE_S = 0.1
 
 
 class Strangers:
@@ -23,10 +26,14 @@ class Strangers:
     def __init__(self, disowned: set[int]) -> None:
         self._disowned = disowned
         self._seen: dict[int, float] = {}
+        self._look_at = -inf
 
     def reap(self, mono: float) -> None:
-        """Reap those that have ended. To be called after the owners have had a chance to reap what
-        is theirs; `mono` is the monotonic clock."""
+        """Reap those that have ended, unless the last look was less than PAUSE_S ago. To be called
+        after the owners have had a chance to reap what is theirs; `mono` is the monotonic clock."""
+        if mono < self._look_at:
+            return
+        self._look_at = mono + PAUSE_S
         if _peek(os.P_ALL, 0) is None:
             self._seen.clear()
             return

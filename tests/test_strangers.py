@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 
 import pytest
 
-from stsd.strangers import PATIENCE_S, Strangers
+from stsd.strangers import PATIENCE_S, PAUSE_S, Strangers
 from tests.support import wait_for
 
 
@@ -36,7 +37,7 @@ def test_what_could_be_stsds_own_is_left_to_its_owner_for_a_while() -> None:
     strangers = Strangers(set())
     pid = ended_child(session=True)
     strangers.reap(100.0)
-    strangers.reap(100.0 + PATIENCE_S - 0.1)
+    strangers.reap(100.0 + PATIENCE_S - 2 * PAUSE_S)
     assert is_left(pid)
     strangers.reap(100.0 + PATIENCE_S)
     assert not is_left(pid)
@@ -54,6 +55,16 @@ def test_the_wait_begins_anew_for_another_child_of_the_same_pid() -> None:
     os.waitpid(second, 0)
 
 
+def test_they_are_not_looked_for_at_every_turn() -> None:
+    strangers = Strangers(set())
+    strangers.reap(100.0)
+    pid = ended_child(session=False)
+    strangers.reap(100.0 + PAUSE_S / 2)
+    assert is_left(pid)
+    strangers.reap(100.0 + PAUSE_S)
+    assert not is_left(pid)
+
+
 def test_one_that_is_left_to_its_owner_hides_no_other() -> None:
     own, orphan = ended_child(session=True), ended_child(session=False)
     Strangers(set()).reap(0.0)
@@ -69,7 +80,7 @@ def test_a_child_that_was_disowned_is_reaped_when_it_ends() -> None:
     assert disowned == {process.pid}
     assert process.stdin is not None
     process.stdin.close()
-    wait_for(lambda: strangers.reap(0.0) or not disowned, "the child to be reaped")
+    wait_for(lambda: strangers.reap(time.monotonic()) or not disowned, "the child to be reaped")
     with pytest.raises(ChildProcessError):
         os.waitpid(process.pid, 0)
     process.returncode = 0
