@@ -156,7 +156,7 @@ class Stsd:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The daemon's log lines of this event."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        lines = self.log.read_text().split("\n")[:-1] if self.log.exists() else []
         parsed = [json.loads(line) for line in lines if line.startswith("{")]
         return [line for line in parsed if line["event"] == name]
 
@@ -182,7 +182,7 @@ class Stsd:
         lines = [
             line
             for segment in sorted((self.folder / "log" / "history").glob("*.jsonl"))
-            for line in segment.read_text().splitlines()
+            for line in segment.read_text().split("\n")[:-1]  # the last may not be whole yet
         ]
         records = [json.loads(line) for line in lines]
         return [r for r in records if r["event"] == event and job in (None, r.get("job"))]
