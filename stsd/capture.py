@@ -367,8 +367,9 @@ def masked(secrets: Sequence[str]) -> list[bytes]:
 
 
 def size_of(path: str) -> int:
-    """The bytes that are kept of an output; 0 if it has none, or somebody has tidied up."""
+    """The bytes that are kept of an output; 0 if it has none, somebody has tidied up, or it cannot
+    be reached, as on a disk that fails."""
     try:
         return os.stat(path).st_size
-    except FileNotFoundError:
+    except OSError:
         return 0

@@ -251,6 +251,20 @@ def test_another_scribe_knows_the_secrets_too(intake: Intake) -> None:
     assert intake.kept() == b"***\n"
 
 
+def test_an_output_that_cannot_be_reached_does_not_end_whoever_replaces_the_scribe(
+    intake: Intake,
+) -> None:
+    end = intake.open()
+    intake.path().parent.parent.mkdir(parents=True, exist_ok=True)
+    intake.path().parent.write_text("no folder")
+    os.kill(intake.scribe(), signal.SIGKILL)
+    intake.hear_until(lambda: bool(intake.troubles), "the death of the scribe")
+    os.write(end, b"lost\n")
+    os.close(end)
+    intake.capture.cease("run")
+    assert intake.result() == Captured("run", 0, 5)
+
+
 def test_many_and_large_secrets_are_masked(intake: Intake, tmp_path: Path) -> None:
     secrets = [f"{number:08x}" * 2000 for number in random.Random(1).sample(range(1 << 32), 30)]
     text = tmp_path / "text"
