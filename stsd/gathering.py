@@ -106,6 +106,7 @@ class Gathering:
         else:
             lane.failed(said, now, unsure=unsure)
             self._touch(lane)
+            self._hand_over(lane)
             self._lose(lane, lane.too_old(now), f"not told within {format_duration(GIVEN_UP_S)}")
         self._tidy(lane)
         return lane.standing()
@@ -120,8 +121,8 @@ class Gathering:
         wanted = set(targets)
         for lane in list(self._lanes.values()):
             lane.wanted = lane.target in wanted
-            if not lane.wanted:
-                self._hand_over(lane, heirs)
+            lane.heirs = {} if lane.wanted else _heirs_of(lane, heirs, wanted)
+            self._hand_over(lane)
             self._tidy(lane)
 
     def standings(self) -> list[Standing]:
@@ -190,16 +191,18 @@ class Gathering:
             self._lost[lane.target, why] = self._lost.get((lane.target, why), 0) + count
             self._touch(lane, *serials)
 
-    def _hand_over(self, lane: Lane, heirs: Mapping[str, Iterable[Target]]) -> None:
-        """What is not under way goes to whom its job names now."""
+    def _hand_over(self, lane: Lane) -> None:
+        """What is not under way goes to whom its job names now; what has come to them by another
+        way, since that has left too, does not go there twice."""
         out = lane.message.serials if lane.message is not None and lane.is_out else ()
         for serial, item in list(lane.items.items()):
-            to = () if serial in out else tuple(heirs.get(item.notice.job, ()))
+            to = () if serial in out else lane.heirs.get(item.notice.job, ())
             for heir in map(self._lane, to):
-                number = self._number()
-                heir.items[number] = item
-                self._touch(heir, number)
-                self._lose(heir, heir.too_many(), f"more than {KEPT} were waiting")
+                if item not in heir.items.values():
+                    number = self._number()
+                    heir.items[number] = item
+                    self._touch(heir, number)
+                    self._lose(heir, heir.too_many(), f"more than {KEPT} were waiting")
             if to:
                 lane.take_out([serial])
                 self._touch(lane, serial)
@@ -221,3 +224,18 @@ class Gathering:
     def _rewind(self, now: float) -> None:
         for lane in self._lanes.values():
             self._touch(lane, *lane.rewind(now))
+
+
+def _heirs_of(
+    lane: Lane, heirs: Mapping[str, Iterable[Target]], wanted: set[Target]
+) -> dict[str, tuple[Target, ...]]:
+    """To whom what waits in a lane goes, by job: those of earlier jobfiles are heirs as long as
+    they are wanted, since what was under way then may come back yet."""
+    return {
+        job: tuple(
+            dict.fromkeys(
+                each for each in (*lane.heirs.get(job, ()), *heirs.get(job, ())) if each in wanted
+            )
+        )
+        for job in {item.notice.job for item in lane.items.values()}
+    }

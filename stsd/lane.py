@@ -106,12 +106,14 @@ class Trouble:
 
 class Lane:
     """What waits for one target, by serial: in the order in which it came about. `number` tells it
-    from other lanes; a target that is not `wanted` has left the jobfile."""
+    from other lanes; a target that is not `wanted` has left the jobfile, and `heirs` are those who
+    are told instead, by job."""
 
     def __init__(self, number: int, target: Target) -> None:
         self.number = number
         self.target = target
         self.wanted = True
+        self.heirs: dict[str, tuple[Target, ...]] = {}
         self.items: dict[int, Item] = {}
         self.message: Message | None = None
         self.trouble: Trouble | None = None

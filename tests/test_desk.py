@@ -254,6 +254,34 @@ def test_what_waits_for_an_address_that_was_wrong_is_told_to_the_right_one() -> 
     assert ([each.target for each in desk.standings()], desk.lost()) == ([right], [])
 
 
+def test_what_waits_for_two_addresses_that_were_wrong_is_told_to_the_right_one_once() -> None:
+    assert JOB.notify is not None
+    other = Target(Means.WEBHOOK, "https://other.example.com/")
+    desk = desk_of(replace(JOB, notify=replace(JOB.notify, to=(OPS, other))))
+    desk.take(finished(NOW), NOW)
+    first, _ = refused(desk, NOW + GATHER_S)
+    right = Target(Means.WEBHOOK, "https://right.example.com/")
+    desk.reload({"a": replace(JOB, notify=replace(JOB.notify, to=(right,)))}, NOW + 15)
+    (again,) = delivered(desk, NOW + 15)
+    assert (again.target, again.notices) == (right, first.notices)
+
+
+def test_what_is_on_its_way_to_a_wrong_address_is_told_to_the_right_one_when_it_is_back() -> None:
+    desk = desk_of(JOB)
+    desk.take(finished(NOW), NOW)
+    (delivery,) = delivered(desk, NOW + GATHER_S)
+    assert JOB.notify is not None
+    right = Target(Means.WEBHOOK, "https://right.example.com/")
+    mended = replace(JOB, notify=replace(JOB.notify, to=(right,)))
+    desk.reload({"a": mended}, NOW + 15)
+    desk.reload({"a": mended}, NOW + 16)
+    assert delivered(desk, NOW + 17) == []
+    desk.answered(delivery.id, False, "no route to host", NOW + 20, unsure=False)
+    (again,) = delivered(desk, NOW + 20)
+    assert (again.target, again.notices) == (right, delivery.notices)
+    assert desk.lost() == []
+
+
 def test_whom_a_job_has_named_before_is_told_nothing_twice() -> None:
     assert JOB.notify is not None
     other = Target(Means.WEBHOOK, "https://other.example.com/")
