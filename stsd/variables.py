@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,8 @@ from stsd.vault import SecretError
 
 PATIENCE_S = 30.0
 """How long a command may take to print a secret."""
+TOGETHER_S = 40.0
+"""How long all of them may take where they can be done without: less than a delivery may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ def found(spec: Mapping[str, Any], wanted: frozenset[str] | None = None) -> Foun
     """
     job = _job(spec)
     lacks: list[str] = []
+    until = time.monotonic() + TOGETHER_S
     known = base_environment(os.environ) | dict(job.env)
     if wanted is None or wanted - dict(job.env).keys():
         try:
@@ -56,7 +60,7 @@ def found(spec: Mapping[str, Any], wanted: frozenset[str] | None = None) -> Foun
     for secret in job.secrets:
         if wanted is None or secret.name in wanted:
             try:
-                values[secret.name] = _value(secret, job, known)
+                values[secret.name] = _value(secret, job, known, until)
             except SecretError as error:
                 lacks.append(f"secrets.{secret.name}: {error}")
                 if wanted is not None:
@@ -64,15 +68,17 @@ def found(spec: Mapping[str, Any], wanted: frozenset[str] | None = None) -> Foun
     return Found(known | values, tuple(values.values()), job.cwd, tuple(lacks))
 
 
-def _value(secret: Secret, job: Job, env: Mapping[str, str]) -> str:
+def _value(secret: Secret, job: Job, env: Mapping[str, str], until: float) -> str:
     if secret.command is None:
         return vault.from_place(secret, job.user, os.environ)
     argv, _ = command(secret.command)
-    return vault.value_of(_printed(argv, job, env), "what its command has printed")
+    return vault.value_of(_printed(argv, job, env, until), "what its command has printed")
 
 
-def _printed(argv: tuple[str, ...], job: Job, env: Mapping[str, str]) -> bytes:
-    """What a command prints, as the job's user. Raises SecretError."""
+def _printed(argv: tuple[str, ...], job: Job, env: Mapping[str, str], until: float) -> bytes:
+    """What a command prints, as the job's user. It has to be done by `until`, on the monotonic
+    clock. Raises SecretError."""
+    patience = max(0.0, min(PATIENCE_S, until - time.monotonic()))
     try:
         who = launcher.look_up(user_of(job), job.group)
         done = subprocess.run(
@@ -86,13 +92,13 @@ def _printed(argv: tuple[str, ...], job: Job, env: Mapping[str, str]) -> bytes:
             user=None if who is None else who.uid,
             group=None if who is None else who.gid,
             extra_groups=None if who is None else who.groups,
-            timeout=PATIENCE_S,
+            timeout=patience,
             check=False,
         )
     except RefusedError as error:
         raise SecretError(str(error)) from None
     except subprocess.TimeoutExpired:
-        raise SecretError(f"its command took longer than {PATIENCE_S:g} s") from None
+        raise SecretError(f"its command took longer than {patience:.3g} s") from None
     except (OSError, subprocess.SubprocessError) as error:
         why = error.strerror if isinstance(error, OSError) else "it cannot be set up"
         raise SecretError(f"its command cannot be started: {why}") from None

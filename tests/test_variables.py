@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,14 @@ def test_a_user_that_is_none_is_told_of() -> None:
 def test_an_env_file_that_is_missing_is_told_of() -> None:
     with pytest.raises(EnvFileError, match="/no/such/file"):
         of(job_with(env_files=("/no/such/file",)), "A")
+
+
+def test_commands_that_hang_leave_time_to_tell_without_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(variables, "TOGETHER_S", 0.5)
+    job = job_with(*(Secret(name, command=ShellTask("sleep 20")) for name in "ABC"))
+    began = time.monotonic()
+    lacks = found(surroundings(TARGET, [job])).lacks
+    assert [why.partition(":")[0] for why in lacks] == ["secrets.A", "secrets.B", "secrets.C"]
+    assert time.monotonic() - began < 10
