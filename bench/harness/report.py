@@ -34,7 +34,7 @@ def machine(folder: Path) -> dict[str, str]:
     return {
         "processor": f"{os.cpu_count()} x {cpu[1] if cpu else platform.machine()}",
         "memory": f"{int(memory[1]) / 2**20:.0f} GiB" if memory else "unknown",
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],  # without a build's own name
         "system": system,
         "python": platform.python_version(),
         "files": kind,
