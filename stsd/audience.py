@@ -56,7 +56,7 @@ class Audience:
 
     def check(self, place: Place, job: Job) -> None:
         """Warns of what nobody will be told of, though it is asked for."""
-        if not job.env_files:
+        if (job.notify is not None or job.ping is not None) and not job.env_files:
             self._check_variables(place, job)
         if job.notify is None:
             return

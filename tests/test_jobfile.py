@@ -420,12 +420,12 @@ def test_ten_thousand_jobs_cost_a_small_multiple_of_their_parsing() -> None:
     path = write(text)
     parsing, loading = [], []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         tomli.loads(text)
-        parsed = time.perf_counter()
+        parsed = time.process_time()
         assert len(load(path, local_zone="UTC").jobs) == 10_000
         parsing.append(parsed - start)
-        loading.append(time.perf_counter() - parsed)
+        loading.append(time.process_time() - parsed)
     assert min(loading) < 6 * min(parsing)
 
 
